@@ -1,0 +1,153 @@
+"""From the fields of an event to one vector: embeddings of categories, projections of numbers and of time.
+
+Each field gives a vector of the backbone's width and they are added, as in BERT (Devlin et al. 2019,
+arXiv:1810.04805, section 3.2). Age and gap are read through a piecewise-linear encoding on log-spaced knots
+(Gorishniy et al. 2022, arXiv:2203.05556, eq. 1), so that "within three days" is one linear step away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from habitus.data.batch import Batch
+from habitus.fields.category import PAD, UNKNOWN
+
+# 5 minutes, 1 and 6 hours, then 1 day to 2 years
+KNOTS_DAYS = (0.0, 1 / 288, 1 / 24, 0.25, 1.0, 2.0, 3.0, 5.0, 7.0, 14.0, 30.0, 60.0, 90.0, 180.0, 365.0, 730.0)
+_FEW_VALUES = 256  # a field with more ids is sparse: it starts small and is subject to value dropout
+_FEW_STD, _MANY_STD = 0.5, 0.05
+
+
+class PiecewiseLinear(nn.Module):
+    """Encode a non-negative number as how far it has passed each interval between knots, then project.
+
+    Equation 1 of Gorishniy et al. 2022; differs from the paper in that the knots are fixed, not quantiles.
+    """
+
+    knots: Tensor
+
+    def __init__(self, knots: Sequence[float], width: int) -> None:
+        super().__init__()
+        self.register_buffer("knots", torch.tensor(knots, dtype=torch.float32), persistent=False)
+        self.project = nn.Linear(len(knots) - 1, width, bias=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(...,) -> (..., D)."""
+        low, high = self.knots[:-1], self.knots[1:]
+        return self.project(((values[..., None] - low) / (high - low)).clamp(0.0, 1.0))
+
+
+class EventEmbedding(nn.Module):
+    """Embed the events of a batch: (B, T) fields -> (B, T, D).
+
+    Args:
+        sizes: ids of each category field.
+        number_names: number fields.
+        width: D.
+        dropout: on the summed vector.
+        value_dropout: share of values of large category fields (over 256 ids) that are read as UNKNOWN in training:
+            the network learns what to do with values it has never seen and leans less on rare ones.
+        use_time: read age, gap, hour and weekday.
+    """
+
+    def __init__(
+        self,
+        sizes: Mapping[str, int],
+        number_names: Sequence[str],
+        width: int,
+        dropout: float,
+        *,
+        value_dropout: float = 0.0,
+        use_time: bool = True,
+    ) -> None:
+        super().__init__()
+        self.value_dropout = value_dropout
+        self.categories = nn.ModuleDict({_key(name): _embedding(size, width) for name, size in sizes.items()})
+        self.numbers = nn.ModuleDict({_key(name): nn.Linear(2, width, bias=False) for name in number_names})
+        self.use_time = use_time
+        if use_time:
+            self.age = PiecewiseLinear(KNOTS_DAYS, width)
+            self.gap = PiecewiseLinear(KNOTS_DAYS, width)
+            self.hour = _embedding(24, width, padding=None)
+            self.weekday = _embedding(7, width, padding=None)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return step vectors (B, T, D); padded steps hold values that nothing may read."""
+        parts = []
+        for name, ids in batch.ids.items():
+            table = self.categories[_key(name)]
+            parts.append(table(self._dropped(ids, table.num_embeddings)))
+        parts += [self.numbers[_key(name)](values) for name, values in batch.numbers.items()]
+        if self.use_time:
+            parts += [self.age(batch.age_days), self.gap(batch.gap_days)]
+            parts += [self.hour(batch.hour), self.weekday(batch.weekday)]
+        return self.dropout(self.norm(torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]))
+
+    def _dropped(self, ids: Tensor, n_values: int) -> Tensor:
+        if not self.training or not self.value_dropout or n_values <= _FEW_VALUES:
+            return ids
+        return ids.masked_fill((torch.rand(ids.shape, device=ids.device) < self.value_dropout) & (ids != PAD), UNKNOWN)
+
+
+class ProfileEmbedding(nn.Module):
+    """Embed the profile fields of a batch: (B,) fields -> (B, P); P is 0 without profile fields."""
+
+    def __init__(self, sizes: Mapping[str, int], number_names: Sequence[str], width: int) -> None:
+        super().__init__()
+        self.categories = nn.ModuleDict({_key(name): _embedding(size, width) for name, size in sizes.items()})
+        self.numbers = nn.ModuleDict({_key(name): nn.Linear(2, width) for name in number_names})
+        self.width = width * (len(sizes) + len(number_names))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return (B, P)."""
+        parts = [self.categories[_key(name)](ids) for name, ids in batch.profile_ids.items()]
+        parts += [self.numbers[_key(name)](values) for name, values in batch.profile_numbers.items()]
+        return torch.cat(parts, dim=-1) if parts else batch.age_days.new_zeros(len(batch.lengths), 0)
+
+
+class LinearBag(nn.Module):
+    """A linear model over log(1 + count) of every value of every category field, and over the profile.
+
+    The wide half of wide and deep (Cheng et al. 2016, arXiv:1606.07792, section 3.1), without crossed features.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], profile_sizes: Mapping[str, int], n_outputs: int) -> None:
+        super().__init__()
+        self.events = nn.ModuleDict({_key(name): _zeros(size, n_outputs) for name, size in sizes.items()})
+        self.profile = nn.ModuleDict({_key(name): _zeros(size, n_outputs) for name, size in profile_sizes.items()})
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return (B, C) to be added to the logits."""
+        logits: Tensor | int = 0
+        for name, ids in batch.ids.items():
+            weights = batch.bag_weights[name].masked_fill(~batch.is_step, 0.0)
+            logits = logits + (self.events[_key(name)](ids) * weights[..., None]).sum(1)
+        for name, ids in batch.profile_ids.items():
+            logits = logits + self.profile[_key(name)](ids)
+        assert isinstance(logits, Tensor)
+        return logits
+
+
+def _key(name: str) -> str:
+    """Return a field name as a module name, which may hold no dot."""
+    return "field_" + name.replace("_", "__").replace(".", "_d")
+
+
+def _embedding(size: int, width: int, padding: int | None = PAD) -> nn.Embedding:
+    table = nn.Embedding(size, width, padding_idx=padding)
+    nn.init.normal_(table.weight, std=_FEW_STD if size <= _FEW_VALUES and padding is not None else _MANY_STD)
+    if padding is not None:
+        with torch.no_grad():
+            table.weight[padding].zero_()
+    return table
+
+
+def _zeros(size: int, width: int) -> nn.Embedding:
+    table = nn.Embedding(size, width, padding_idx=PAD)
+    nn.init.zeros_(table.weight)
+    return table

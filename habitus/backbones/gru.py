@@ -1,0 +1,89 @@
+"""GRU: gated recurrent unit over the steps (Cho et al. 2014, arXiv:1406.1078, eq. 5-8, as torch computes it).
+
+Padding stands on the right, so it changes nothing before it; the backward direction of a bidirectional GRU
+reads each row reversed within its own length, by an index, so that it starts at the last event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from habitus.backbones.pool import Pooling
+from habitus.data.batch import Batch
+from habitus.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class GRU:
+    """Configure a GRU backbone.
+
+    Args:
+        hidden_size: width of the states, D.
+        n_layers: stacked layers.
+        dropout: on step vectors and between layers.
+        bidirectional: read the history both ways (each way with half the width).
+        pooling: how step states become one state.
+
+    >>> GRU(hidden_size=32).n_layers
+    1
+    """
+
+    hidden_size: int = 64
+    n_layers: int = 1
+    dropout: float = 0.1
+    bidirectional: bool = False
+    pooling: Pooling = "last"
+
+    def __post_init__(self) -> None:
+        if self.hidden_size < 1 or self.n_layers < 1:
+            raise ConfigError(f"hidden_size={self.hidden_size}, n_layers={self.n_layers}: both must be 1 or more.")
+        if self.bidirectional and self.hidden_size % 2:
+            raise ConfigError(f"hidden_size={self.hidden_size} cannot be halved for two directions; use an even one.")
+        if self.pooling == "cls":
+            raise ConfigError("pooling='cls' needs a Transformer; a GRU pools by last, mean, max or attention.")
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether a state depends on no later step."""
+        return not self.bidirectional
+
+    def build(self) -> GRUStack:
+        """Return the module."""
+        return GRUStack(self)
+
+
+class GRUStack(nn.Module):
+    """The network of a `GRU`: step vectors (B, T, D) -> step states (B, T, D)."""
+
+    def __init__(self, config: GRU) -> None:
+        super().__init__()
+        directions = 2 if config.bidirectional else 1
+        width, out = config.hidden_size, config.hidden_size // directions
+        self.forward_layers = nn.ModuleList(nn.GRU(width, out, batch_first=True) for _ in range(config.n_layers))
+        self.backward_layers = nn.ModuleList(
+            nn.GRU(width, out, batch_first=True) for _ in range(config.n_layers if config.bidirectional else 0)
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, steps_BTD: Tensor, batch: Batch) -> Tensor:
+        """Return step states (B, T, D)."""
+        states = steps_BTD
+        for number, layer in enumerate(self.forward_layers):
+            states = self.dropout(states) if number else states
+            ahead = layer(states)[0]
+            if self.backward_layers:
+                index = _reversing_index(batch.lengths, states.shape[1])[..., None]
+                back = self.backward_layers[number](states.gather(1, index.expand_as(states)))[0]
+                ahead = torch.cat([ahead, back.gather(1, index.expand_as(back))], dim=-1)
+            states = ahead
+        return states
+
+
+def _reversing_index(lengths_B: Tensor, n_steps: int) -> Tensor:
+    """Return (B, T) positions that reverse each row within its length and leave padding in place."""
+    steps = torch.arange(n_steps, device=lengths_B.device).expand(len(lengths_B), -1)
+    last = lengths_B[:, None] - 1
+    return torch.where(steps <= last, last - steps, steps)

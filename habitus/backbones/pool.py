@@ -1,0 +1,46 @@
+"""From step states to one state: mean, count, max, attention, last, or the state of the leading step (cls).
+
+Padded steps never count. `count` is log(1 + sum of relu): each dimension learns what to detect and says how often it
+was there, where a mean would dilute one telling event among many. `attention` is a learned query over the steps (Yang et al. 2016, "Hierarchical
+attention networks", eq. 5-7; differs in having no hidden layer before the query).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Pooling = Literal["mean", "count", "max", "attention", "last", "cls"]
+
+
+class Pool(nn.Module):
+    """Pool (B, T, D) to (B, D).
+
+    Args:
+        kind: which pooling.
+        width: D.
+    """
+
+    def __init__(self, kind: Pooling, width: int) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind == "attention":
+            self.query = nn.Linear(width, 1, bias=False)
+            nn.init.zeros_(self.query.weight)  # starts as the mean
+
+    def forward(self, states_BTD: Tensor, is_step_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return (B, D)."""
+        if self.kind == "cls":
+            return states_BTD[:, 0]
+        if self.kind == "last":
+            return states_BTD[torch.arange(len(states_BTD), device=states_BTD.device), lengths_B - 1]
+        if self.kind == "max":
+            return states_BTD.masked_fill(~is_step_BT[..., None], float("-inf")).amax(1)
+        if self.kind == "count":
+            return states_BTD.relu().masked_fill(~is_step_BT[..., None], 0.0).sum(1).log1p()
+        if self.kind == "mean":
+            return states_BTD.masked_fill(~is_step_BT[..., None], 0.0).sum(1) / lengths_B[:, None]
+        weights_BT = self.query(states_BTD).squeeze(-1).masked_fill(~is_step_BT, float("-inf")).softmax(-1)
+        return (states_BTD.masked_fill(~is_step_BT[..., None], 0.0) * weights_BT[..., None]).sum(1)

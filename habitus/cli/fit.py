@@ -1,0 +1,201 @@
+"""`habitus fit classify` and `habitus compare classify`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from habitus.cli import options as opt
+from habitus.cli.help import command_line
+from habitus.cli.output import note, notes, print_json, say, table, wrote
+from habitus.cli.settings import build_plan, read_settings
+from habitus.errors import ConfigError
+
+if TYPE_CHECKING:
+    from habitus.training import Callback
+
+_MAIN = ("auc", "pr_auc", "log_loss", "brier")
+_OPTIONS = (opt.TARGET, opt.SEED, opt.TRAINING, opt.SETTING, opt.SPLITTING, opt.READING, opt.LENGTH)
+
+
+@opt.with_options(opt.BACKBONE, *_OPTIONS)
+def fit_classify(
+    ctx: typer.Context,
+    events: opt.Events,
+    examples: opt.Table,
+    out: opt.Out,
+    config: opt.Config = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint that a stopped run left.")
+    ] = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    **given: Any,
+) -> None:
+    """Train a classifier and judge it.
+
+    Counting rivals are judged on the same examples. Writes the model, metrics.json and report.html into the folder.
+
+    Example:
+    habitus fit classify --events installs.parquet --examples labels.parquet --target risk --out runs/risk
+    """
+    plan = build_plan(read_settings(config, given))
+    _refuse_file(out)
+    from habitus.evaluate.run import fit_run
+    from habitus.model import SequenceModel
+
+    (backbone,) = plan.backbones.values()
+    model = SequenceModel(
+        plan.task,
+        backbone,
+        data=plan.data,
+        split=plan.split,
+        training=plan.training,
+        options=plan.options,
+        seed=plan.seed,
+    )
+    again = command_line([one for one in ctx.obj or [] if one != "--resume"])
+    fit_run(model, events, examples, out, resume=resume, callbacks=watchers(quiet), command=again)
+    _say_data(out)
+    evaluation = {} if model.evaluation_ is None else model.evaluation_.to_json()
+    if as_json:
+        print_json({**evaluation, "out": str(out), "best_epoch": model.result_.best_epoch})
+    elif evaluation:
+        print_metrics(evaluation, model.name)
+    else:
+        say("Trained on every example but those of validation (test = 0); nothing is left to judge on.")
+    _wrote(out, f"habitus predict {out} --events NEW_EVENTS --out scores.parquet")
+
+
+@opt.with_options(*_OPTIONS)
+def compare_classify(
+    ctx: typer.Context,
+    events: opt.Events,
+    examples: opt.Table,
+    out: opt.Out,
+    config: opt.Config = None,
+    backbones: Annotated[str, typer.Option(help="Backbones to train, the first one fills DIR.")] = "transformer,gru",
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    **given: Any,
+) -> None:
+    """Train several classifiers on the same rows.
+
+    Says which is best, counting rivals included, or that it is a tie. Writes compare.json and report.html.
+
+    Example:
+    habitus compare classify --events installs.parquet --examples labels.parquet --target risk --out runs/compare
+    """
+    names = [name.strip() for name in backbones.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("--backbones names none; give for example --backbones transformer,gru.")
+    plan = build_plan(read_settings(config, given), names)
+    _refuse_file(out)
+    from habitus.evaluate.compare import compare_run
+
+    document = compare_run(
+        plan.task,
+        plan.backbones,
+        events,
+        examples,
+        out,
+        data=plan.data,
+        split=plan.split,
+        training=plan.training,
+        options=plan.options,
+        seed=plan.seed,
+        callbacks=lambda name: watchers(quiet, name),
+        command=command_line(ctx.obj),
+    )
+    _say_data(out)
+    print_json(document) if as_json else print_comparison(document)
+    _wrote(out, f"habitus predict {out} --events NEW_EVENTS --out scores.parquet")
+
+
+def watchers(quiet: bool, name: str = "") -> Sequence[Callback]:
+    """Return the progress bar, unless it is not wanted."""
+    if quiet:
+        return ()
+    from habitus.training import ProgressBar
+
+    if name:
+        note(f"training {name}")
+    return [ProgressBar()]
+
+
+def print_metrics(evaluation: Mapping[str, Any], model: str = "model") -> None:
+    """Print an evaluation: every metric of the model and its rivals, the paired differences, a sentence."""
+    columns = {model: evaluation["metrics"], **evaluation["baselines"]}
+    title = f"{evaluation['target']}: {evaluation['n']:,} examples ({evaluation['split']}), 95 % intervals"
+    rows = [[metric, *(_cell(one.get(metric)) for one in columns.values())] for metric in evaluation["metrics"]]
+    table(title, ["metric", *columns], rows)
+    print_differences(evaluation["differences"])
+    say(_sentence(evaluation))
+
+
+def print_comparison(document: Mapping[str, Any]) -> None:
+    """Print what `compare.json` holds."""
+    first = next(iter(document["models"].values()))
+    metrics = [name for name in _MAIN if name in first["metrics"]]
+    rows = [[name, *(_cell(one["metrics"].get(m)) for m in metrics)] for name, one in document["models"].items()]
+    table(f"{document['target']}: {document['n']:,} test examples, 95 % intervals", ["model", *metrics], rows)
+    print_differences(document["differences"])
+    say(document["verdict"])
+
+
+def print_differences(differences: Mapping[str, Any]) -> None:
+    """Print paired differences, if there are any."""
+    metrics = list(dict.fromkeys(metric for found in differences.values() for metric in found))
+    if not differences:
+        return
+    rows = [[pair, *(_cell(found.get(m), signed=True) for m in metrics)] for pair, found in differences.items()]
+    table("Differences on the same examples", ["pair", *metrics], rows)
+
+
+def _cell(interval: Mapping[str, float | None] | None, *, signed: bool = False) -> str:
+    if interval is None or interval["value"] is None:
+        return "–"
+    form = "+.3f" if signed else ".3f"
+    if interval["low"] is None or interval["high"] is None:
+        return format(interval["value"], form)
+    return f"{interval['value']:{form}} [{interval['low']:{form}}, {interval['high']:{form}}]"
+
+
+def _sentence(evaluation: Mapping[str, Any]) -> str:
+    """Say whether the model beats its best rival in AUC."""
+    values = {name: (metrics.get("auc") or {}).get("value") for name, metrics in evaluation["baselines"].items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
+        return "No rival could be judged beside the model in AUC."
+    rival = max(known, key=lambda name: known[name])
+    gap = evaluation["differences"][f"model - {rival}"]["auc"]
+    if gap["low"] is None or gap["low"] <= 0 <= gap["high"]:
+        return f"A tie: the model and its best rival, {rival}, cannot be told apart in AUC ({_cell(gap, signed=True)})."
+    verb = "beats" if gap["low"] > 0 else "does not beat"
+    return f"The model {verb} its best rival, {rival}, in AUC ({_cell(gap, signed=True)})."
+
+
+def _say_data(out: Path) -> None:
+    """Say what was noticed about the data of a run: rejected rows, notes and leaks."""
+    data = json.loads((out / "data.json").read_text("utf-8"))
+    rejects, leaks = data.get("rejects") or {}, data.get("leaks") or []
+    if rejects.get("n"):
+        reasons = "; ".join(f"{n:,} because {reason}" for reason, n in rejects["by_reason"].items())
+        notes([f"{rejects['n']:,} rows were rejected: {reasons}."])
+    notes(data.get("notes") or [])
+    for leak in leaks:
+        note(f"{leak['severity']}: {leak['sentence']}", style="yellow" if leak["severity"] == "warning" else None)
+
+
+def _refuse_file(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out '{out}' is a file; give a folder, which is made if absent.")
+
+
+def _wrote(out: Path, following: str) -> None:
+    names = ("model", "metrics.json", "compare.json", "data.json", "rejects.csv", "report.html")
+    wrote([out / name for name in names if (out / name).exists()], following)

@@ -1,0 +1,1 @@
+"""Data: events -> examples -> sequences -> encoded rows -> batches. Which rows come in which order."""

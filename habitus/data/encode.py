@@ -1,0 +1,250 @@
+"""From sequence rows to flat arrays of numbers: what every model, network or counting, reads.
+
+The `Encoder` learns vocabularies and scalers from training examples only and turns rows into `EncodedSequences`:
+flat arrays over all events with offsets, never padded. Time becomes the age at the cutoff, the gap since
+the previous event, hour and weekday (UTC). Knows nothing about torch, batches or targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from habitus.data.sequence import EXAMPLE, N_EVENTS, WINDOW, Sequences
+from habitus.fields.category import Category, Vocabulary
+from habitus.fields.number import Scaler
+from habitus.fields.schema import Field, Schema
+
+DAY_US = 86_400_000_000
+Fitted = Vocabulary | Scaler
+
+
+@dataclass(frozen=True)
+class EncodedSequences:
+    """Sequences as flat arrays; E events in all, n rows.
+
+    Args:
+        offsets: int64 (n+1), row i owns events offsets[i]:offsets[i+1].
+        ids: per category field int32 (E,): 0 PAD, 1 UNKNOWN, 2 MISSING, learned values from 3.
+        numbers: per number field float32 (E, 2): scaled value and missing flag.
+        age_days: float32 (E,), from the event to the cutoff.
+        gap_days: float32 (E,), since the previous event of the row; 0 for the first.
+        hour, weekday: int8 (E,), UTC; Monday is 0.
+        profile_ids, profile_numbers: per profile field, int32 (n,) or float32 (n, 2).
+        n_events: int64 (n,), events before the cutoff, before any cut.
+        example: int64 (n,), position in the example table (several rows an example with windows).
+        target: what to predict, or None; set by the model.
+    """
+
+    offsets: np.ndarray
+    ids: dict[str, np.ndarray]
+    numbers: dict[str, np.ndarray]
+    age_days: np.ndarray
+    gap_days: np.ndarray
+    hour: np.ndarray
+    weekday: np.ndarray
+    profile_ids: dict[str, np.ndarray]
+    profile_numbers: dict[str, np.ndarray]
+    n_events: np.ndarray
+    example: np.ndarray
+    target: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Events of each row, int64 (n,)."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: np.ndarray) -> EncodedSequences:
+        """Return the given rows, in the given order."""
+        rows = np.asarray(rows)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        order = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return EncodedSequences(
+            offsets=offsets,
+            ids={name: values[order] for name, values in self.ids.items()},
+            numbers={name: values[order] for name, values in self.numbers.items()},
+            age_days=self.age_days[order],
+            gap_days=self.gap_days[order],
+            hour=self.hour[order],
+            weekday=self.weekday[order],
+            profile_ids={name: values[rows] for name, values in self.profile_ids.items()},
+            profile_numbers={name: values[rows] for name, values in self.profile_numbers.items()},
+            n_events=self.n_events[rows],
+            example=self.example[rows],
+            target=None if self.target is None else self.target[rows],
+        )
+
+    def with_target(self, target: np.ndarray | None) -> EncodedSequences:
+        """Return the rows with a target for each example, spread over the example's windows."""
+        return replace(self, target=None if target is None else target[self.example])
+
+
+@dataclass
+class Encoder:
+    """Vocabularies and scalers of every field, learned from training examples.
+
+    Args:
+        schema: what the columns mean.
+        fields: fitted event fields by name.
+        profile: fitted profile fields by name.
+    """
+
+    schema: Schema
+    fields: dict[str, Fitted] = field(default_factory=dict)
+    profile: dict[str, Fitted] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, sequences: Sequences, is_train: np.ndarray) -> Encoder:
+        """Learn from the examples where `is_train` (bool, one per example) holds."""
+        schema = sequences.schema
+        fields = {name: _fit_list(sequences, name, spec, is_train) for name, spec in schema.fields.items()}
+        profile = {name: _fit_scalar(sequences, name, spec, is_train) for name, spec in schema.profile.items()}
+        return cls(schema, fields, profile)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of ids of each event field that is read as ids."""
+        return {name: fitted.size for name, fitted in self.fields.items() if gives_ids(fitted)}
+
+    @property
+    def profile_sizes(self) -> dict[str, int]:
+        """Number of ids of each profile field that is read as ids."""
+        return {name: fitted.size for name, fitted in self.profile.items() if gives_ids(fitted)}
+
+    def encode(self, sequences: Sequences) -> EncodedSequences:
+        """Encode all rows, ordered by example (and window)."""
+        parts = [self.encode_table(table) for table in sequences.tables()]
+        encoded = parts[0] if len(parts) == 1 else _concatenate(parts)
+        in_order = np.argsort(encoded.example, kind="stable")  # windows of an example are in order already
+        if (in_order == np.arange(len(in_order))).all():
+            return encoded
+        return encoded.take(in_order)
+
+    def encode_table(self, table: pa.Table) -> EncodedSequences:
+        """Encode one table of sequence rows."""
+        time = _combined(table, self.schema.time)
+        offsets = time.offsets.to_numpy().astype(np.int64)
+        time_us = time.values.cast(pa.int64()).to_numpy(zero_copy_only=False)
+        cutoff_us = np.asarray(table[self.schema.cutoff].cast(pa.int64()))
+        lists = {name: fitted.encode(_flat(table, name)) for name, fitted in self.fields.items()}
+        scalars = {name: fitted.encode(_scalar(table, name)) for name, fitted in self.profile.items()}
+        return EncodedSequences(
+            offsets=offsets,
+            ids={name: lists[name] for name in self.sizes},
+            numbers={name: values for name, values in lists.items() if name not in self.sizes},
+            **_time_features(time_us, offsets, cutoff_us),
+            profile_ids={name: scalars[name] for name in self.profile_sizes},
+            profile_numbers={name: v for name, v in scalars.items() if name not in self.profile_sizes},
+            n_events=np.asarray(table[N_EVENTS]),
+            example=np.asarray(table[EXAMPLE]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for the bundle."""
+        return {
+            "schema": self.schema.to_json(),
+            "fields": {name: fitted.to_json() for name, fitted in self.fields.items()},
+            "profile": {name: fitted.to_json() for name, fitted in self.profile.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Encoder:
+        """Build from `to_json` data."""
+        fields = {name: _fitted_from_json(item) for name, item in data["fields"].items()}
+        profile = {name: _fitted_from_json(item) for name, item in data["profile"].items()}
+        return cls(Schema.from_json(data["schema"]), fields, profile)
+
+
+def gives_ids(fitted: Fitted) -> bool:
+    """Say whether a field is read as ids (a category, or a number cut into bins)."""
+    return isinstance(fitted, Vocabulary) or fitted.spec.bins is not None
+
+
+def _fitted_from_json(data: dict[str, Any]) -> Fitted:
+    return Vocabulary.from_json(data) if data["kind"] == "category" else Scaler.from_json(data)
+
+
+def _fit(spec: Field, chunks: Iterable[pl.Series]) -> Fitted:
+    if isinstance(spec, Category):
+        return Vocabulary.fit(spec, chunks)
+    return Scaler.fit(spec, pl.concat([chunk.cast(pl.Float64) for chunk in chunks]))
+
+
+def _fit_list(sequences: Sequences, name: str, spec: Field, is_train: np.ndarray) -> Fitted:
+    return _fit(spec, (_flat(table, name) for table in _train_tables(sequences, is_train, first_window=False)))
+
+
+def _fit_scalar(sequences: Sequences, name: str, spec: Field, is_train: np.ndarray) -> Fitted:
+    return _fit(spec, (_scalar(table, name) for table in _train_tables(sequences, is_train, first_window=True)))
+
+
+def _train_tables(sequences: Sequences, is_train: np.ndarray, *, first_window: bool) -> Iterable[pa.Table]:
+    for table in sequences.tables():
+        keep = is_train[np.asarray(table[EXAMPLE])]
+        if first_window:
+            keep = keep & (np.asarray(table[WINDOW]) == 0)
+        yield table.filter(pa.array(keep))
+
+
+def _combined(table: pa.Table, name: str) -> pa.ListArray:
+    """Return a list column as one array whose offsets start at 0."""
+    column = table[name].combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks else pa.array([], type=column.type)
+    if column.null_count:
+        column = column.fill_null(pa.scalar([], type=column.type))
+    if len(column) and (column.offset or column.offsets[0].as_py()):
+        offsets = column.offsets.to_numpy().astype(np.int64)
+        return pa.ListArray.from_arrays(pa.array((offsets - offsets[0]).astype(np.int32)), column.flatten())
+    return column
+
+
+def _flat(table: pa.Table, name: str) -> pl.Series:
+    return _series(_combined(table, name).flatten())
+
+
+def _scalar(table: pa.Table, name: str) -> pl.Series:
+    return _series(table[name])
+
+
+def _series(values: pa.Array | pa.ChunkedArray) -> pl.Series:
+    series = pl.from_arrow(values)
+    assert isinstance(series, pl.Series)
+    return series
+
+
+def _time_features(time_us: np.ndarray, offsets: np.ndarray, cutoff_us: np.ndarray) -> dict[str, np.ndarray]:
+    row_cutoff = np.repeat(cutoff_us, np.diff(offsets))
+    gap = np.diff(time_us, prepend=time_us[:1])
+    gap[offsets[:-1][np.diff(offsets) > 0]] = 0
+    days = time_us // DAY_US
+    return {
+        "age_days": ((row_cutoff - time_us) / DAY_US).astype(np.float32),
+        "gap_days": (gap / DAY_US).astype(np.float32),
+        "hour": ((time_us - days * DAY_US) // 3_600_000_000).astype(np.int8),
+        "weekday": ((days + 3) % 7).astype(np.int8),  # 1970-01-01 was a Thursday
+    }
+
+
+def _concatenate(parts: list[EncodedSequences]) -> EncodedSequences:
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    def joined_dict(name: str) -> dict[str, np.ndarray]:
+        keys = getattr(parts[0], name)
+        return {key: np.concatenate([getattr(part, name)[key] for part in parts]) for key in keys}
+
+    lengths = np.concatenate([part.lengths for part in parts])
+    flat = {name: joined(name) for name in ("age_days", "gap_days", "hour", "weekday", "n_events", "example")}
+    dicts = {name: joined_dict(name) for name in ("ids", "numbers", "profile_ids", "profile_numbers")}
+    return EncodedSequences(offsets=np.concatenate([[0], np.cumsum(lengths)]), **dicts, **flat)

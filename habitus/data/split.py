@@ -1,0 +1,99 @@
+"""Splits: which examples train, which choose (validation), which judge (test).
+
+By entity at random (an entity is on one side only), out of time (the latest cutoffs judge), or new entities
+(out of time, and only entities that were never trained on). Knows only the example table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from habitus.errors import ConfigError, DataError
+
+PARTS = ("train", "validation", "test", "left-out")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Divide examples into train, validation and test.
+
+    Args:
+        by: "entity" draws entities at random; "time" takes the latest cutoffs for test and the latest before
+            them for validation; "new-entities" is "time" with validation and test examples of entities that
+            also train left out.
+        validation: share of examples (of entities, when drawn by entity) that chooses the best epoch.
+        test: share that judges; 0 trains on everything else.
+        seed: of the random draw.
+
+    >>> Split(test=0.0).validation
+    0.15
+    """
+
+    by: Literal["entity", "time", "new-entities"] = "entity"
+    validation: float = 0.15
+    test: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.validation < 1 and 0 <= self.test < 1 and self.validation + self.test < 1):
+            raise ConfigError(
+                f"validation={self.validation} and test={self.test} leave nothing to train on; "
+                "give shares such as validation=0.15 and test=0.2 (validation above 0, their sum below 1)."
+            )
+
+    def assign(self, examples: pl.DataFrame, entity: str, cutoff: str) -> np.ndarray:
+        """Return "train", "validation", "test" or "left-out" for each example, (n,) of strings.
+
+        The draw depends on the entity's rank among the sorted entities and on `seed`, not on row order.
+
+        Raises:
+            DataError: if a part that is needed would be empty.
+        """
+        parts = self._by_entity(examples[entity]) if self.by == "entity" else self._by_time(examples[cutoff])
+        if self.by == "new-entities":
+            trained = set(examples[entity].filter(pl.Series(parts == "train")).to_list())
+            known = np.array([name in trained for name in examples[entity].to_list()], dtype=bool)
+            parts = np.where(known & (parts != "train"), "left-out", parts)
+        self._refuse_empty(parts)
+        return parts
+
+    def sentence(self) -> str:
+        """Say the rule in words, for reports.
+
+        >>> Split().sentence()
+        'random by entity (seed 0): 15 % of entities choose the best epoch, 20 % judge'
+        """
+        shares = f"{self.validation:.0%} {{}} choose the best epoch, {self.test:.0%} judge".replace("%", " %")
+        if self.by == "entity":
+            return f"random by entity (seed {self.seed}): " + shares.format("of entities")
+        only_new = "; examples of entities that also train are left out" if self.by == "new-entities" else ""
+        return "out of time by cutoff: " + shares.format("of examples, the latest,") + only_new
+
+    def _by_entity(self, entities: pl.Series) -> np.ndarray:
+        codes = entities.rank("dense").to_numpy().astype(np.int64) - 1
+        draw = np.random.default_rng(self.seed).permutation(codes.max() + 1 if len(codes) else 0)
+        position = (draw[codes] + 0.5) / max(len(draw), 1)
+        return _by_position(position, self.validation, self.test)
+
+    def _by_time(self, cutoffs: pl.Series) -> np.ndarray:
+        # equal cutoffs stay together: the part is decided by the rank of the cutoff's first example
+        rank = cutoffs.rank("min").to_numpy().astype(np.float64) - 1
+        position = 1 - (rank + 0.5) / max(len(rank), 1)
+        return _by_position(position, self.validation, self.test)
+
+    def _refuse_empty(self, parts: np.ndarray) -> None:
+        for part in ("train", "validation", *(["test"] if self.test else [])):
+            if not (parts == part).any():
+                raise DataError(
+                    f"The split '{self.by}' leaves no example for {part} (of {len(parts)} examples); give more "
+                    "examples, other shares (validation, test) or another split (by)."
+                )
+
+
+def _by_position(position: np.ndarray, validation: float, test: float) -> np.ndarray:
+    """Positions in [0, 1): the lowest share judges, the next validates, the rest trains."""
+    return np.where(position < test, "test", np.where(position < test + validation, "validation", "train"))

@@ -1,0 +1,1 @@
+"""Evaluate: runs, comparisons and the report that shows what they are worth."""

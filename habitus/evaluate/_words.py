@@ -1,0 +1,199 @@
+"""The words of a report: names of metrics, the verdict, and what to be careful about.
+
+Plain values in, sentences out. Sentences are plain text: the template escapes them. A tie is called a tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from habitus.evaluate._numbers import PERCENT, Estimate, count, decimal, interval, number, percent, short
+
+Record = Mapping[str, Any]
+# name in metrics.json -> (name for a reader, what it says)
+METRICS = {
+    "auc": ("AUC", "the chance that a true example scores above a false one; 0.5 is guessing"),
+    "roc_auc": ("AUC", "the chance that a true example scores above a false one; 0.5 is guessing"),
+    "macro_auc": ("macro AUC", "the mean over classes of one class's AUC against the rest; 0.5 is guessing"),
+    "average_precision": (
+        "average precision",
+        "the area under precision-recall; guessing gives the share that is true",
+    ),
+    "pr_auc": ("PR AUC", "the area under precision-recall; guessing gives the share that is true"),
+    "macro_average_precision": ("macro average precision", "the mean over classes of the average precision"),
+    "log_loss": ("log loss", "how surprised the probabilities are by what happened; lower is better"),
+    "brier": ("Brier", "the mean squared error of the probabilities; lower is better"),
+    "brier_score": ("Brier", "the mean squared error of the probabilities; lower is better"),
+    "calibration_error": (
+        "calibration error",
+        "the mean gap between a score and how often it came true; lower is better",
+    ),
+    "ece": ("calibration error", "the mean gap between a score and how often it came true; lower is better"),
+    "accuracy": ("accuracy", "the share of right answers; misleading when one answer is rare"),
+    "balanced_accuracy": ("balanced accuracy", "the mean over classes of the share found"),
+    "auc_micro": ("AUC, pooled", "the AUC over all labels together"),
+    "pr_auc_micro": ("PR AUC, pooled", "the PR AUC over all labels together"),
+    "f1_micro": ("F1, pooled", "F1 over all labels together"),
+    "precision_micro": ("precision, pooled", "the precision over all labels together"),
+    "recall_micro": ("recall, pooled", "the recall over all labels together"),
+    "f1": ("F1", "the harmonic mean of precision and recall at the threshold"),
+    "macro_f1": ("macro F1", "the mean over classes of F1; rare classes count as much as common ones"),
+    "micro_f1": ("micro F1", "F1 over all answers together"),
+    "mcc": ("MCC", "the correlation of answer and truth; 0 is guessing"),
+    "ks": ("KS", "the widest gap between the score distributions of true and false examples"),
+    "gini": ("Gini", "twice the AUC less one; 0 is guessing"),
+    "precision": ("precision", "the share of alarms that were true"),
+    "recall": ("recall", "the share of true examples that were found"),
+}
+_LOWER_IS_BETTER = {"brier", "brier_score", "ece", "mae", "rmse", "mse", "perplexity", "hamming"}
+_LEADING = ("auc", "roc_auc", "macro_auc", "ndcg", "average_precision", "macro_f1")
+
+
+def lower_is_better(metric: str) -> bool:
+    """Say whether a smaller value of this metric is better, by its name."""
+    return metric in _LOWER_IS_BETTER or metric.endswith(("_loss", "_error"))
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric's name for a reader; an unknown one loses its underscores."""
+    return METRICS[metric][0] if metric in METRICS else metric.replace("_", " ")
+
+
+def primary(metrics: Record, named: object) -> str | None:
+    """Return the metric that the answer is about: the one named, else the most telling, else the first."""
+    if isinstance(named, str) and named in metrics:
+        return named
+    return next((name for name in _LEADING if name in metrics), next(iter(metrics), None))
+
+
+def standing(metric: str, difference: Estimate) -> str:
+    """Say what a paired difference (ours less theirs) shows: 'better', 'worse', 'tie' or '' (no interval).
+
+    >>> standing("auc", Estimate(0.02, 0.01, 0.03)), standing("log_loss", Estimate(0.02, -0.01, 0.03))
+    ('better', 'tie')
+    """
+    if difference.low is None or difference.high is None:
+        return ""
+    if difference.low <= 0 <= difference.high:
+        return "tie"
+    return "better" if (difference.low > 0) != lower_is_better(metric) else "worse"
+
+
+def verdict(model: str, rival: str | None, metric: str, ours: Estimate, difference: Estimate | None, n: object) -> str:
+    r"""Answer in a sentence: does the model beat its best rival, by how much, on how many examples.
+
+    >>> verdict("the model", "GRU", "auc", Estimate(0.8), Estimate(0.02, 0.01, 0.03), 500)
+    'The model beats its best rival, GRU, by 0.020 AUC on 500 test examples (95\xa0% interval +0.010 to +0.030).'
+    """
+    name, model, rival = metric_name(metric), short(model, 80), rival and short(rival, 80)
+    on = f"on {count(n)} test examples" if number(n) is not None else "on the test examples"
+    if rival is None or difference is None:
+        reached = f"{name} {decimal(ours.value)}" + (
+            f" (95{PERCENT} interval {interval(ours)})" if interval(ours) else ""
+        )
+        lacks = "no rival was judged beside it" if rival is None else f"no paired difference from {rival} was recorded"
+        sentence = f"{model} reaches {reached} {on}; {lacks}, so whether it beats counting is not known."
+    else:
+        by, within = f"{decimal(abs(difference.value))} {name}", f"95{PERCENT} interval {interval(difference, True)}"
+        sentence = {
+            "better": f"{model} beats its best rival, {rival}, by {by} {on} ({within}).",
+            "worse": f"{model} does not beat {rival}: it is worse by {by} {on} ({within}).",
+            "tie": f"A tie: {model} and its best rival, {rival}, cannot be told apart {on} "
+            f"(difference {decimal(difference.value, True)} {name}, {within}).",
+            "": f"{model} and its best rival, {rival}, differ by {by} {on}; without an interval this decides nothing.",
+        }[standing(metric, difference)]
+    return sentence[:1].upper() + sentence[1:]
+
+
+def cautions(
+    metrics: Record, data: Record, history: Sequence[Record], standing: str, n_intervals: int, n_unusable: int
+) -> list[str]:
+    """List what a reader of this run should be careful about: what is particular first, what always holds last."""
+    even = "The best rival does as well as the model, or better: take whichever is simpler to run and to explain."
+    found = [
+        *([even] if standing in ("tie", "worse") else []),
+        *_about_size(metrics, data),
+        *_about_data(data),
+        *_about_training(history),
+    ]
+    if n_unusable:
+        found.append(f"{count(n_unusable)} test rows had no target or no usable score; the curves leave them out.")
+    if n_intervals > 5:
+        found.append(
+            f"The table holds {n_intervals} paired intervals. About one in twenty leaves out zero by chance alone: "
+            "read the main metric first and take a lone lead elsewhere lightly."
+        )
+    return [*found, *_ALWAYS]
+
+
+def best_epoch(history: Sequence[Record]) -> int | None:
+    """Return the row whose weights were kept: the last flagged `is_best`, else the least validation loss, else None.
+
+    >>> best_epoch([{"validation_loss": 0.7}, {"validation_loss": 0.6}, {"validation_loss": 0.65}])
+    1
+    """
+    flagged = [k for k, row in enumerate(history) if row.get("is_best") is True]
+    losses = {k: loss for k, row in enumerate(history) if (loss := number(row.get("validation_loss"))) is not None}
+    return flagged[-1] if flagged else min(losses, key=lambda k: losses[k], default=None)
+
+
+_ALWAYS = (
+    "The intervals cover the luck of drawing these test examples. They do not cover another seed, another period or "
+    "other people: judge again on newer data before relying on it.",
+    "A score says what tends to follow from such a history, not what causes it. Acting on it changes what comes next.",
+    "Where a score decides about a person, check the groups that matter apart, and keep a human who can overrule it.",
+)
+
+
+def _about_size(metrics: Record, data: Record) -> list[str]:
+    n, parts = number(metrics.get("n")), _record(data, "split", "parts")
+    test, train = _record(parts, "test"), _record(parts, "train")
+    rate, seen = number(test.get("positive_rate")), number(train.get("positive_rate"))
+    found = []
+    if n is not None and n < 1000:
+        found.append(f"Only {count(n)} test examples: the intervals are wide, and a small lead means little.")
+    n_true = (n or 0) * (rate or 0)
+    if rate is not None and n is not None and n_true < 100:
+        found.append(f"About {count(n_true)} true examples in the test part: one or two of them move every curve.")
+    if rate is not None and seen and not 0.8 <= rate / seen <= 1.25:
+        found.append(
+            f"The target is true in {percent(seen)} of training examples but {percent(rate)} of test examples."
+        )
+    score = Estimate.read(_record(metrics, "metrics").get("auc"))
+    if score and (score.high if score.high is not None else score.value) < 0.5:
+        found.append(f"AUC {decimal(score.value)} is below guessing: suspect swapped labels or a fit that failed.")
+    if score and score.value > 0.985:
+        found.append(
+            f"AUC {decimal(score.value)} is nearly perfect. Behaviour is seldom so plain: suspect a leak first."
+        )
+    return found
+
+
+def _about_data(data: Record) -> list[str]:
+    found = []
+    if _record(data, "split").get("by") == "entity":
+        found.append("The split is by entity, not by time: it does not show how the model does as behaviour changes.")
+    lengths = _record(data, "lengths")
+    cut, of = number(lengths.get("n_examples_cut")), number(data.get("examples"))
+    if cut and of and cut / of > 0.1:
+        found.append(f"{percent(cut / of)} of examples lost their oldest events to max_length; try a larger one.")
+    rejects, events = number(_record(data, "rejects").get("n")), number(data.get("events"))
+    if rejects and events and rejects / (events + rejects) > 0.01:
+        found.append(f"{percent(rejects / (events + rejects))} of rows were refused: see whether they share a cause.")
+    warnings = [leak for leak in data.get("leaks") or [] if _record(leak).get("severity") == "warning"]
+    if warnings:
+        found.append("The leak check warned: settle its findings before believing any number on this page.")
+    return found
+
+
+def _about_training(history: Sequence[Record]) -> list[str]:
+    if len(history) >= 2 and best_epoch(history) == len(history) - 1:
+        return ["The last epoch was the best, so the model was still learning when it stopped: try more epochs."]
+    return []
+
+
+def _record(of: object, *path: str) -> Record:
+    for name in path:
+        of = of.get(name) if isinstance(of, Mapping) else None
+    return of if isinstance(of, Mapping) else {}

@@ -1,0 +1,167 @@
+"""Compare models on the same rows: every backbone and every counting rival, with paired differences and a verdict.
+
+All read the same encoded training rows, choose on the same validation rows and are judged on the same test rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from habitus.data.options import Data
+from habitus.data.split import Split
+from habitus.errors import ConfigError
+from habitus.evaluate.run import run_facts, write_json, write_report_if_possible, write_run
+from habitus.evaluation import difference
+from habitus.metrics import Interval
+from habitus.model import Options, SequenceModel
+from habitus.prepared import Prepared, prepare
+from habitus.tasks import Backbone, Classify
+from habitus.training import Callback, Training
+
+
+def compare_run(
+    task: Classify,
+    backbones: Mapping[str, Backbone],
+    events: Any,
+    examples: Any,
+    out: str | Path,
+    *,
+    data: Data | None = None,
+    split: Split | None = None,
+    training: Training | None = None,
+    options: Options | None = None,
+    seed: int = 0,
+    callbacks: Callable[[str], Sequence[Callback]] = lambda name: (),
+    command: str = "",
+) -> dict[str, Any]:
+    """Fit every backbone and rival on the same rows and write what came of it.
+
+    Args:
+        task: what to predict.
+        backbones: by name; the first one's model, metrics and curves fill the run folder, the others' models go to
+            `DIR/<name>/model`.
+        events, examples: as `SequenceModel.fit` takes them.
+        out: the run folder.
+        data, split, training, options, seed: as for `SequenceModel`; the same for each.
+        callbacks: gives the callbacks that watch the model of a name.
+        command: how to run it again, for the report.
+
+    Returns:
+        What `compare.json` holds: metrics of each model, paired differences, and the verdict in a sentence.
+    """
+    if not backbones:
+        raise ConfigError("compare needs at least one backbone, such as transformer or gru.")
+    split = split or Split(seed=seed)
+    if not split.test:
+        raise ConfigError("compare judges on a test part, and test=0 leaves none; use test=0.2 or so.")
+    out, began = Path(out), time.monotonic()
+    shared = {"data": data, "split": split, "training": training, "options": options, "seed": seed}
+    prepared = prepare(task, events, examples, data or Data(), split)
+    models: dict[str, SequenceModel] = {}
+    seconds: dict[str, float] = {}
+    for name, backbone in backbones.items():
+        model = SequenceModel(task, backbone, **shared)  # type: ignore[arg-type]
+        rivals = next(iter(models.values())).baselines_ if models else None
+        folder = out if not models else out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        models[name] = model.fit_prepared(prepared, rivals=rivals, folder=folder, callbacks=callbacks(name))
+        seconds[model.name] = model.result_.seconds
+    document = _document(task, models, prepared, seconds)
+    document["run"] = run_facts(next(iter(models.values())), command, time.monotonic() - began)
+    _write(models, prepared, document, out, command, time.monotonic() - began)
+    return document
+
+
+def _write(
+    models: Mapping[str, SequenceModel],
+    prepared: Prepared,
+    document: dict[str, Any],
+    out: Path,
+    command: str,
+    seconds: float,
+) -> None:
+    for number, (name, model) in enumerate(models.items()):
+        write_run(model, prepared, out / name if number else out, command=command, seconds=seconds)
+    scores = _all_scores(models)
+    scores.write_parquet(out / "test_scores.parquet")
+    write_json(out / "compare.json", document)
+    write_report_if_possible(out)
+
+
+def _all_scores(models: Mapping[str, SequenceModel]) -> Any:
+    """Return the first model's test scores with a column for each other model."""
+    first, *others = models.values()
+    assert first.evaluation_ is not None
+    scores = first.evaluation_.scores
+    for model in others:
+        assert model.evaluation_ is not None
+        own = [name for name in model.evaluation_.scores.columns if name.split("_")[0] == "probability"]
+        renamed = {name: name.replace("probability", model.name, 1) for name in own}
+        scores = scores.with_columns(*model.evaluation_.scores.select(own).rename(renamed).get_columns())
+    return scores
+
+
+def _document(
+    task: Classify, models: Mapping[str, SequenceModel], prepared: Prepared, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    answers, target = _answers(task, models)
+    named = {model.name: model for model in models.values()}
+    entries = {}
+    for name, answer in answers.items():
+        metrics = {key: interval.to_json() for key, interval in task.metrics(target, answer).items()}
+        entries[name] = {"metrics": metrics}
+        if name in named:
+            entries[name] |= {"seconds": round(seconds[name], 2), "parameters": named[name].result_.parameters}
+    first = next(iter(answers))
+    pairs = {f"{first} - {name}": difference(task, target, answers[first], answers[name]) for name in list(answers)[1:]}
+    return {
+        "task": task.name,
+        "target": task.target if isinstance(task.target, str) else list(task.target),
+        "n": len(target),
+        "split": "test",
+        "primary": task.monitor,
+        "models": entries,
+        "differences": {pair: {k: v.to_json() for k, v in found.items()} for pair, found in pairs.items()},
+        "verdict": verdict(task, target, answers),
+    }
+
+
+def _answers(task: Classify, models: Mapping[str, SequenceModel]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return test answers (n, C) of every model and rival, models first, and the targets."""
+    first = next(iter(models.values()))
+    answers = {model.name: model.test_answers_["model"] for model in models.values()}
+    answers |= {rival.name: first.test_answers_[rival.name] for rival in first.baselines_}
+    assert first.evaluation_ is not None
+    target_columns = [task.target] if isinstance(task.target, str) else list(task.target)
+    return answers, task.encode_target(first.evaluation_.scores.select(target_columns))
+
+
+def verdict(task: Classify, target: np.ndarray, answers: Mapping[str, np.ndarray]) -> str:
+    """Say who wins on AUC or that it is a tie: a win is a paired 95 % interval above 0.
+
+    The leader is compared with every other one; those whose difference includes 0 tie with it.
+    """
+    auc = {name: task.metrics(target, answer, n_bootstrap=0)["auc"].value for name, answer in answers.items()}
+    leader = max(auc, key=lambda name: auc[name])
+    gaps = {name: difference(task, target, answers[leader], answers[name])["auc"] for name in auc if name != leader}
+    tied = [name for name, gap in gaps.items() if not gap.low > 0]
+    figure = f"AUC {auc[leader]:.3f}, n = {len(target):,}"
+    if tied:
+        return f"A tie: {leader} ({figure}) and {_listed(tied)} cannot be told apart on these examples."
+    if not gaps:
+        return f"{leader} stands alone: {figure}."
+    nearest = max(auc.keys() - {leader}, key=lambda name: auc[name])
+    return f"{leader} wins ({figure}): above {nearest}, the next best, by {_signed(gaps[nearest])}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _signed(gap: Interval) -> str:
+    return f"{gap.value:+.3f} (95 % interval {gap.low:+.3f} to {gap.high:+.3f})"

@@ -1,0 +1,154 @@
+"""A run: fit a model on a log and leave a folder that shows what it is worth.
+
+    DIR/model/ metrics.json history.json data.json test_scores.parquet rejects.csv report.html
+    DIR/checkpoint/ (while training) DIR/logs/ (of the tracker)
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from habitus.atomic import write_file
+from habitus.audit.leakage import find_leaks
+from habitus.errors import MissingExtraError
+from habitus.evaluate.report import write_report
+from habitus.evaluate.summary import describe
+from habitus.metrics import confusion_matrix
+from habitus.model import SequenceModel
+from habitus.prepared import Prepared, prepare
+from habitus.training import Callback
+
+_VERSIONS = ("torch", "polars", "numpy", "scikit-learn", "lightgbm")
+_STALE = ("compare.json", "report.html", "metrics.json", "data.json", "test_scores.parquet", "rejects.csv")
+
+
+def fit_run(
+    model: SequenceModel,
+    events: Any,
+    examples: Any,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    command: str = "",
+) -> SequenceModel:
+    """Fit a model and write its run folder, report included.
+
+    Args:
+        model: not fitted yet.
+        events, examples: as `SequenceModel.fit` takes them.
+        out: the run folder; results of an earlier run in it are replaced.
+        resume: go on from the checkpoint that a killed run left in the folder.
+        callbacks: watch the training.
+        command: how to run it again, for the report.
+    """
+    out, began = Path(out), time.monotonic()
+    prepared = prepare(model.task, events, examples, model.data, model.split)
+    out.mkdir(parents=True, exist_ok=True)
+    model.fit_prepared(prepared, folder=out, resume=resume, callbacks=callbacks)
+    for name in _STALE:
+        (out / name).unlink(missing_ok=True)
+    write_run(model, prepared, out, command=command, seconds=time.monotonic() - began)
+    if model.evaluation_ is not None:
+        write_report_if_possible(out)
+    return model
+
+
+def write_run(model: SequenceModel, prepared: Prepared, out: Path, *, command: str, seconds: float) -> None:
+    """Write the run folder of a fitted model; the checkpoint goes once the bundle stands."""
+    model.save(out / "model")
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    write_json(out / "history.json", model.history_)
+    write_json(out / "data.json", _data(model, prepared))
+    if model.evaluation_ is not None:
+        write_json(out / "metrics.json", metrics_document(model, run_facts(model, command, seconds)))
+        model.evaluation_.scores.write_parquet(out / "test_scores.parquet")
+    for name, rejects in (("rejects.csv", prepared.log.rejects), ("rejected_examples.csv", prepared.examples.rejects)):
+        if rejects.total:
+            rejects.write_csv(out / name)
+
+
+def write_report_if_possible(out: Path) -> Path | None:
+    """Write the report where its packages are installed; say so on stderr where they are not."""
+    try:
+        return write_report(out)
+    except MissingExtraError as error:
+        print(f"No report was written. {error}", file=sys.stderr)
+        return None
+
+
+def metrics_document(model: SequenceModel, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `metrics.json` holds: the evaluation, the confusion table and facts of the run."""
+    evaluation, task = model.evaluation_, model.task
+    assert evaluation is not None
+    document = evaluation.to_json() | {
+        "model": model.name,
+        "primary": task.monitor,
+        "labels": task.classes_,
+        "calibration": {"kind": model.calibration_.kind},
+        "best_epoch": model.result_.best_epoch,
+        "padding_waste": model.result_.padding_waste,
+        "run": dict(facts),
+    }
+    if not task.multi_label:
+        document["confusion"] = {"labels": task.classes_, "matrix": _confusion(model), "threshold": 0.5}
+    return document
+
+
+def run_facts(model: SequenceModel, command: str, seconds: float) -> dict[str, Any]:
+    """Return what is needed to run it again: command, seed, threads, versions, machine, date."""
+    return {
+        "command": command,
+        "seed": model.seed,
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONS}},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "date": datetime.now(UTC).date().isoformat(),
+        "seconds": round(seconds, 1),
+        "parameters": model.result_.parameters,
+    }
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write strict JSON atomically."""
+    write_file(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _data(model: SequenceModel, prepared: Prepared) -> dict[str, Any]:
+    positive = 1 if model.task.is_binary else None
+    split = model.split
+    document = describe(
+        prepared, positive=positive, split_sentence=split.sentence(), split_by=split.by, seed=split.seed
+    )
+    leaks = find_leaks(prepared.log, prepared.examples, prepared.part)
+    return document | {"padding_waste": model.result_.padding_waste, "leaks": [leak.to_json() for leak in leaks]}
+
+
+def _confusion(model: SequenceModel) -> list[list[int]]:
+    assert model.evaluation_ is not None
+    scores, task = model.evaluation_.scores, model.task
+    target = task.encode_target(scores.select(str(task.target)))
+    if task.is_binary:
+        answer = scores["probability"].to_numpy() >= 0.5
+    else:
+        answer = np.stack([scores[f"probability_{name}"].to_numpy() for name in task.classes_], axis=1).argmax(1)
+    return np.asarray(confusion_matrix(target, answer.astype(np.int64), task.n_outputs)).tolist()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ImportError:
+        return "absent"

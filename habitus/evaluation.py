@@ -1,0 +1,114 @@
+"""An evaluation: the metrics of a model beside its rivals on the same rows, with paired differences.
+
+Knows answers and targets, not models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from habitus.metrics import Interval, paired_metric_differences
+from habitus.tasks.classify import Classify
+
+COMPARED = ("auc", "pr_auc", "log_loss", "brier")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics with 95 % intervals on n examples.
+
+    Args:
+        task, target: what was predicted.
+        n: examples judged.
+        split: which examples ("test", or "given").
+        metrics: of the model.
+        baselines: of each rival, by name.
+        differences: model minus rival, paired, for a few metrics.
+        notes: sentences to say aloud.
+        scores: entity, cutoff, target, and the answers of model and rivals (not in the JSON).
+    """
+
+    task: str
+    target: str | Sequence[str]
+    n: int
+    split: str
+    metrics: Mapping[str, Interval]
+    baselines: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    differences: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    scores: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data, as `habitus evaluate --json` prints it."""
+        return {
+            "task": self.task,
+            "target": self.target if isinstance(self.target, str) else list(self.target),
+            "n": self.n,
+            "split": self.split,
+            "metrics": _plain(self.metrics),
+            "baselines": {name: _plain(metrics) for name, metrics in self.baselines.items()},
+            "differences": {name: _plain(metrics) for name, metrics in self.differences.items()},
+            "notes": list(self.notes),
+        }
+
+
+def judge(
+    task: Classify,
+    target: np.ndarray,
+    answer: np.ndarray,
+    rivals: Mapping[str, np.ndarray],
+    *,
+    split: str,
+    notes: Sequence[str] = (),
+    who: pl.DataFrame | None = None,
+) -> Evaluation:
+    """Judge answers (n, C) of a model and of its rivals on the same rows.
+
+    `who` holds the entity, cutoff and target of each row; the answers are joined to it.
+    """
+    differences = {}
+    columns = [*score_columns(task, "probability", answer)]
+    for name, rival in rivals.items():
+        columns += score_columns(task, name, rival)
+    for name, rival in rivals.items():
+        differences[f"model - {name}"] = difference(task, target, answer, rival)
+    return Evaluation(
+        task=task.name,
+        target=task.target,
+        n=len(target),
+        split=split,
+        metrics=task.metrics(target, answer),
+        baselines={name: task.metrics(target, rival) for name, rival in rivals.items()},
+        differences=differences,
+        notes=notes,
+        scores=(pl.DataFrame() if who is None else who).with_columns(*columns),
+    )
+
+
+def score_columns(task: Classify, name: str, answer: np.ndarray) -> list[pl.Series]:
+    """Return answers (n, C) as columns: one when there are two classes, else one a class."""
+    scored = task.scored(answer)
+    if scored.ndim == 1:
+        return [pl.Series(name, scored)]
+    return [pl.Series(f"{name}_{label}", scored[:, i]) for i, label in enumerate(task.classes_)]
+
+
+def difference(task: Classify, target: np.ndarray, answer: np.ndarray, rival: np.ndarray) -> dict[str, Interval]:
+    """Return the paired differences of answers (n, C), first minus second, in the metrics that rank models."""
+    return paired_metric_differences(
+        target,
+        task.scored(answer),
+        task.scored(rival),
+        COMPARED,
+        n_classes=task.n_outputs,
+        multi_label=task.multi_label,
+    )
+
+
+def _plain(metrics: Mapping[str, Interval]) -> dict[str, Any]:
+    return {name: interval.to_json() for name, interval in metrics.items()}

@@ -1,0 +1,428 @@
+"""`SequenceModel`: schema + backbone + task + learned vocabulary and weights, with fit, evaluate, predict, save.
+
+    log -> prepare (read, cut, split, encode) -> train -> calibrate -> fit the counting rivals -> judge on test
+
+A model carries its fitted rivals, so that every evaluation shows them, and 64-bit hashes of the examples it was
+trained on, so that an evaluation can leave them out. `load` opens a saved model without running any code from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from habitus import _card
+from habitus.backbones import GRU, Transformer
+from habitus.baselines import BASELINES, Baseline
+from habitus.bundle import Bundle, read_bundle, write_bundle
+from habitus.config import build
+from habitus.data.batch import SequenceTensors
+from habitus.data.encode import EncodedSequences, Encoder
+from habitus.data.examples import Examples
+from habitus.data.options import Data
+from habitus.data.split import Split
+from habitus.errors import BundleError, ConfigError, HabitusError, did_you_mean
+from habitus.evaluation import Evaluation, judge
+from habitus.metrics import Calibration, fit_calibration
+from habitus.prepared import Prepared, average_windows, prepare, prepare_to_score, target_columns
+from habitus.tasks import Backbone, Classify, Embedder, Inputs, SequenceNetwork
+from habitus.trained_on import TrainedOn
+from habitus.training import Callback, Training, TrainingResult, score, train
+
+BACKBONES: dict[str, type[Transformer] | type[GRU]] = {"transformer": Transformer, "gru": GRU}
+TASKS = {"classify": Classify}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a network reads besides the fields, and what is done after training.
+
+    Args:
+        use_time: read age at the cutoff, gap, hour and weekday of events.
+        wide: add a linear path over the counts of values (wide and deep).
+        value_dropout: share of category values read as UNKNOWN in training.
+        calibration: map probabilities by a fit on validation: "platt", "isotonic", "temperature" or "none".
+        baselines: rivals by counting that are fitted beside the model.
+    """
+
+    use_time: bool = True
+    wide: bool = True
+    value_dropout: float = 0.3
+    calibration: str = "none"
+    baselines: tuple[str, ...] = tuple(BASELINES)
+
+    def __post_init__(self) -> None:
+        for name in self.baselines:
+            if name not in BASELINES:
+                raise ConfigError(f"There is no baseline '{name}'; {did_you_mean(name, BASELINES)}")
+
+
+class SequenceModel:
+    """Predict from sequences of events.
+
+    Args:
+        task: what to predict, e.g. `Classify("risk")`.
+        backbone: config of the network's body; default `Transformer()`.
+        data: how logs are read and cut.
+        split: which examples train, choose and judge.
+        training: options of the loop.
+        options: inputs, calibration and rivals.
+        seed: of initial weights, shuffling and dropout.
+
+    >>> model = SequenceModel(Classify("risk"), backbone=GRU(hidden_size=32))
+    >>> model.get_params()["backbone__hidden_size"]
+    32
+    """
+
+    def __init__(
+        self,
+        task: Classify,
+        backbone: Backbone | None = None,
+        *,
+        data: Data | None = None,
+        split: Split | None = None,
+        training: Training | None = None,
+        options: Options | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.task = task
+        self.backbone = backbone or Transformer()
+        self.data = data or Data()
+        self.split = split or Split(seed=seed)
+        self.training = training or Training()
+        self.options = options or Options()
+        self.seed = seed
+
+    @property
+    def name(self) -> str:
+        """How tables call it, e.g. "Transformer"."""
+        return type(self.backbone).__name__
+
+    # -- learning
+
+    def fit(
+        self,
+        events: Any,
+        examples: Any,
+        *,
+        folder: str | Path | None = None,
+        resume: bool = False,
+        callbacks: Sequence[Callback] = (),
+    ) -> SequenceModel:
+        """Train on a log and judge on its test part; returns self.
+
+        Args:
+            events: the log: a path (file, folder or glob of Parquet, CSV, Arrow), or a polars, pandas or Arrow table.
+            examples: a table with the entity, the cutoff, the target and profile fields, in the same forms.
+            folder: where checkpoints and logs of the run go; None keeps none.
+            resume: go on from the folder's checkpoint to the weights that an undisturbed run gives.
+            callbacks: watch the run, e.g. `ProgressBar()`.
+
+        Afterwards: `history_` (one record an epoch), `evaluation_` (on the test part, if there is one).
+        """
+        prepared = prepare(self.task, events, examples, self.data, self.split)
+        return self.fit_prepared(prepared, folder=folder, resume=resume, callbacks=callbacks)
+
+    def fit_prepared(
+        self,
+        prepared: Prepared,
+        *,
+        rivals: Sequence[Baseline] | None = None,
+        folder: str | Path | None = None,
+        resume: bool = False,
+        callbacks: Sequence[Callback] = (),
+    ) -> SequenceModel:
+        """Train on rows that `habitus.prepared.prepare` made; `rivals` that are fitted already are taken over."""
+        self.encoder_ = prepared.encoder
+        train_rows, validation_rows = prepared.rows("train"), prepared.rows("validation")
+        torch.manual_seed(self.seed)
+        self.network_ = self._build_network()
+        self.result_: TrainingResult = train(
+            self.network_,
+            self.task,
+            self._tensors(train_rows),
+            self._tensors(validation_rows),
+            self.training,
+            seed=self.seed,
+            folder=Path(folder) if folder else None,
+            resume=resume,
+            fingerprint=f"{prepared.fingerprint()}|{self.backbone}|{self.options}",
+            callbacks=callbacks,
+        )
+        self.history_ = self.result_.history
+        self.calibration_ = self._fit_calibration(validation_rows)
+        self.baselines_ = list(rivals) if rivals is not None else self.fit_baselines(prepared)
+        schema = prepared.encoder.schema
+        seen = prepared.examples.frame.filter(pl.Series(np.isin(prepared.part, ["train", "validation"])))
+        self.trained_on_ = TrainedOn.remember(seen, schema.entity, schema.cutoff)
+        self.evaluation_ = self._judge_test(prepared)
+        return self
+
+    def fit_baselines(self, prepared: Prepared) -> list[Baseline]:
+        """Return the counting rivals, fitted on the same training and validation rows."""
+        train_rows, validation_rows = prepared.rows("train"), prepared.rows("validation")
+        sizes = prepared.encoder.sizes | prepared.encoder.profile_sizes
+        task = self.task
+        fitted = [BASELINES[name]() for name in self.options.baselines]
+        return [
+            rival.fit(train_rows, validation_rows, sizes, task.n_outputs, multi_label=task.multi_label) for rival in fitted
+        ]
+
+    # -- answering
+
+    def predict(self, events: Any, examples: Any | None = None) -> pl.DataFrame:
+        """Score examples, or every entity at the end of its history.
+
+        Returns:
+            A frame of entity, cutoff, prediction, and `probability` of the positive class when there are two
+            classes, else `probability_<class>` for each; one row an example, in the order given.
+        """
+        table, encoded = self._encode(events, examples)
+        answers = self.task.answer_columns(self._probabilities(encoded, table.frame.height))
+        schema = self.encoder_.schema
+        return table.frame.select(schema.entity, schema.cutoff).with_columns(*answers)
+
+    def predict_proba(self, events: Any, examples: Any | None = None) -> np.ndarray:
+        """Return probabilities (n, C), columns in the order of `task.classes_`."""
+        table, encoded = self._encode(events, examples)
+        return self._probabilities(encoded, table.frame.height)
+
+    def embed(self, events: Any, examples: Any | None = None) -> np.ndarray:
+        """Return the pooled state of each example, float32 (n, D)."""
+        table, encoded = self._encode(events, examples)
+        states = score(Embedder(self.network_), self._tensors(encoded))
+        return average_windows(states, encoded.example, table.frame.height)
+
+    def evaluate(self, events: Any, examples: Any, *, include_training: bool = False) -> Evaluation:
+        """Judge the model on labelled examples, beside its counting rivals.
+
+        Args:
+            events: the log.
+            examples: with the target.
+            include_training: count examples that the model was trained on, too; by default they are left out, which
+                the notes say.
+
+        Raises:
+            DataError: if no example is left.
+        """
+        self._require_fitted()
+        table, encoded = self._encode(events, examples, self.task.target)
+        schema = self.encoder_.schema
+        keep, notes = self.trained_on_.held_out(
+            table.frame, schema.entity, schema.cutoff, include_training=include_training
+        )
+        targets = target_columns(table, self.task.target)
+        target = self.task.encode_target(targets)
+        answers = {name: answer[keep] for name, answer in self._all_answers(encoded, table.frame.height).items()}
+        frame = _with_targets(table, targets).filter(pl.Series(keep))
+        return self._judged(frame, target[keep], answers, "given", [*table.notes, *notes])
+
+    # -- saving
+
+    def save(self, path: str | Path) -> str:
+        """Write the model as a bundle (a folder) and return its hash; see `docs/bundle.md`."""
+        self._require_fitted()
+        tensors = {f"network/{name}": value.numpy() for name, value in self.network_.state_dict().items()}
+        tensors |= {f"trained_on/{name}": value for name, value in self.trained_on_.to_tensors().items()}
+        baselines = []
+        for number, rival in enumerate(self.baselines_):
+            arrays, document = rival.to_state()
+            tensors |= {f"baseline/{number}/{name}": value for name, value in arrays.items()}
+            baselines.append({"name": rival.name, "document": document})
+        documents = {
+            "model": self._config(),
+            "encoder": self.encoder_.to_json(),
+            "baselines": baselines,
+            "training": {"history": self.history_, "best_epoch": self.result_.best_epoch},
+        }
+        return write_bundle(path, tensors=tensors, documents=documents, texts={"README.md": _card.write_card(self)})
+
+    # -- scikit-learn manners
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return parameters by name; nested ones as `backbone__n_layers`."""
+        names = ("task", "backbone", "data", "split", "training", "options", "seed")
+        own: dict[str, Any] = {name: getattr(self, name) for name in names}
+        nested = {}
+        for name, part in own.items():
+            if deep and is_dataclass(part) and not isinstance(part, type):
+                nested |= {f"{name}__{item.name}": getattr(part, item.name) for item in fields(part)}
+        return own | nested
+
+    def set_params(self, **params: Any) -> SequenceModel:
+        """Set parameters by name; nested ones as `backbone__n_layers=3`. Returns self."""
+        valid = self.get_params()
+        for name, value in params.items():
+            if name not in valid:
+                raise ConfigError(f"There is no parameter '{name}'; {did_you_mean(name, valid)}")
+            part, _, inner = name.partition("__")
+            setattr(self, part, replace(getattr(self, part), **{inner: value}) if inner else value)
+        return self
+
+    # -- inside
+
+    def _build_network(self) -> SequenceNetwork:
+        encoder = self.encoder_
+        inputs = Inputs(
+            encoder.sizes,
+            [name for name in encoder.fields if name not in encoder.sizes],
+            encoder.profile_sizes,
+            [name for name in encoder.profile if name not in encoder.profile_sizes],
+        )
+        return SequenceNetwork(
+            inputs,
+            self.backbone,
+            self.task,
+            use_time=self.options.use_time,
+            wide=self.options.wide,
+            value_dropout=self.options.value_dropout,
+        )
+
+    def _tensors(self, encoded: EncodedSequences) -> SequenceTensors:
+        return SequenceTensors(encoded, with_bags=self.options.wide)
+
+    def _encode(self, events: Any, examples: Any | None, target: Any = None) -> tuple[Examples, EncodedSequences]:
+        self._require_fitted()
+        return prepare_to_score(self.encoder_, events, examples, self.data, target)
+
+    def _probabilities(self, encoded: EncodedSequences, n_examples: int) -> np.ndarray:
+        answer = self.task.decode(score(self.network_, self._tensors(encoded)).reshape(len(encoded), -1))
+        return self._calibrated(average_windows(answer, encoded.example, n_examples))
+
+    def _all_answers(self, encoded: EncodedSequences, n_examples: int) -> dict[str, np.ndarray]:
+        answers = {"model": self._probabilities(encoded, n_examples)}
+        for rival in self.baselines_:
+            answers[rival.name] = average_windows(rival.predict_proba(encoded), encoded.example, n_examples)
+        return answers
+
+    def _fit_calibration(self, validation_rows: EncodedSequences) -> Calibration:
+        if self.options.calibration == "none":
+            return Calibration("none", {})
+        if self.task.multi_label:
+            raise ConfigError("calibration works on one target; leave it out for several labels.")
+        answer = self.task.decode(score(self.network_, self._tensors(validation_rows)))
+        kind: Any = self.options.calibration
+        return fit_calibration(validation_rows.target, self.task.scored(answer), kind)
+
+    def _calibrated(self, answer: np.ndarray) -> np.ndarray:
+        if self.calibration_.kind == "none":
+            return answer
+        if not self.task.is_binary:
+            return self.calibration_.apply(answer)
+        positive = self.calibration_.apply(answer[:, 1])
+        return np.stack([1 - positive, positive], axis=1)
+
+    def _judge_test(self, prepared: Prepared) -> Evaluation | None:
+        is_test = prepared.part == "test"
+        if not is_test.any():
+            return None
+        rows = prepared.rows("test")
+        position = np.cumsum(is_test) - 1
+        rows = replace(rows, example=position[rows.example])
+        n = int(is_test.sum())
+        target = np.empty((n, *prepared.encoded.target.shape[1:]), prepared.encoded.target.dtype)
+        target[rows.example] = rows.target
+        targets = target_columns(prepared.examples, self.task.target)
+        frame = _with_targets(prepared.examples, targets).filter(pl.Series(is_test))
+        self.test_answers_ = self._all_answers(rows, n)
+        return self._judged(frame, target, self.test_answers_, "test", [])
+
+    def _judged(
+        self, frame: pl.DataFrame, target: np.ndarray, answers: Mapping[str, np.ndarray], split: str, notes: list[str]
+    ) -> Evaluation:
+        schema = self.encoder_.schema
+        who = frame.select(schema.entity, schema.cutoff, *_as_list(self.task.target))
+        rivals = {name: answer for name, answer in answers.items() if name != "model"}
+        return judge(self.task, target, answers["model"], rivals, split=split, notes=notes, who=who)
+
+    def _config(self) -> dict[str, Any]:
+        names = {kind: name for name, kind in BACKBONES.items()}
+        data = asdict(self.data) | {"fields": {}}  # what the fields mean is in the encoder
+        return {
+            "task": self.task.to_json(),
+            "backbone": {"name": names[type(self.backbone)], **asdict(self.backbone)},
+            "data": data,
+            "split": asdict(self.split),
+            "training": asdict(self.training),
+            "options": asdict(self.options),
+            "calibration": self.calibration_.to_json(),
+            "seed": self.seed,
+        }
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "network_"):
+            raise HabitusError("This model is not fitted yet; call fit(events, examples) first, or load a saved one.")
+
+
+def load(path: str | Path) -> SequenceModel:
+    """Open a saved model; every file's hash is verified before it is read.
+
+    Args:
+        path: a bundle, or a run folder that holds one in `model/`.
+
+    Raises:
+        BundleError: if the bundle is absent, damaged, hostile, or from a future version.
+    """
+    bundle = read_bundle(path)
+    try:
+        return _from_bundle(bundle)
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise BundleError(
+            f"The bundle '{path}' is whole but cannot be read as a model ({type(error).__name__}: {error}); save it again."
+        ) from error
+
+
+def backbone_from(options: Mapping[str, Any]) -> Backbone:
+    """Build a backbone from plain options with its `name`."""
+    rest = {key: value for key, value in options.items() if key != "name"}
+    name = str(options.get("name", "transformer"))
+    if name not in BACKBONES:
+        raise ConfigError(f"There is no backbone '{name}'; {did_you_mean(name, BACKBONES)}")
+    return build(BACKBONES[name], rest, "[backbone]")
+
+
+def _from_bundle(bundle: Bundle) -> SequenceModel:
+    config = bundle.documents["model"]
+    model = SequenceModel(
+        TASKS[config["task"]["name"]].from_json(config["task"]),
+        backbone_from(config["backbone"]),
+        data=build(Data, config["data"], "[data]"),
+        split=build(Split, config["split"], "[split]"),
+        training=build(Training, config["training"], "[training]"),
+        options=build(Options, config["options"], "[options]"),
+        seed=config["seed"],
+    )
+    model.encoder_ = Encoder.from_json(bundle.documents["encoder"])
+    model.network_ = model._build_network()
+    weights = _below("network/", bundle.tensors)
+    model.network_.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    model.network_.eval()
+    model.calibration_ = Calibration.from_json(config["calibration"])
+    model.baselines_ = [
+        BASELINES[item["name"]].from_state(_below(f"baseline/{number}/", bundle.tensors), item["document"])
+        for number, item in enumerate(bundle.documents["baselines"])
+    ]
+    model.trained_on_ = TrainedOn.from_tensors(_below("trained_on/", bundle.tensors))
+    trained = bundle.documents["training"]
+    model.history_ = trained["history"]
+    model.result_ = TrainingResult(trained["history"], trained["best_epoch"], 0.0, 0.0, 0, None)
+    model.hash_ = bundle.hash
+    return model
+
+
+def _below(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _with_targets(examples: Examples, targets: pl.DataFrame) -> pl.DataFrame:
+    return examples.frame.drop(examples.target or []).with_columns(*targets.get_columns())
+
+
+def _as_list(target: str | Sequence[str]) -> list[str]:
+    return [target] if isinstance(target, str) else list(target)

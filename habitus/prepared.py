@@ -1,0 +1,135 @@
+"""From a log and its examples to encoded, split rows with targets: done once, then read by every model compared.
+
+Vocabularies, scalers and classes are learned from the training part only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from habitus.data.encode import EncodedSequences, Encoder
+from habitus.data.events import EventLog, read_events
+from habitus.data.examples import Examples, derive_examples, read_examples
+from habitus.data.options import Data
+from habitus.data.sequence import Sequences, build_sequences
+from habitus.data.split import Split
+from habitus.errors import DataError
+from habitus.fields.schema import Schema
+from habitus.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Encoded rows of all examples, their parts and what was learned from the training part.
+
+    Args:
+        log, examples: as they were read.
+        sequences: rows before encoding.
+        encoder: vocabularies and scalers of the training part.
+        encoded: all rows in the order of the examples, with targets.
+        part: "train", "validation", "test" or "left-out" of each example, (n,).
+    """
+
+    log: EventLog
+    examples: Examples
+    sequences: Sequences
+    encoder: Encoder
+    encoded: EncodedSequences
+    part: np.ndarray
+
+    def rows(self, part: str) -> EncodedSequences:
+        """Return the encoded rows of one part."""
+        return self.encoded.take(np.flatnonzero(self.part[self.encoded.example] == part))
+
+    def fingerprint(self) -> str:
+        """Return a hash of all encoded rows, targets and parts: two runs with the same one saw the same data."""
+        digest = hashlib.sha256("".join(self.part).encode())
+        encoded = self.encoded
+        groups = (encoded.ids, encoded.numbers, encoded.profile_ids, encoded.profile_numbers)
+        arrays = [encoded.offsets, encoded.age_days, encoded.gap_days, encoded.target]
+        for array in [*arrays, *(group[name] for group in groups for name in group)]:
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def prepare(task: Task, events: Any, examples: Any, data: Data, split: Split) -> Prepared:
+    """Read, split, build and encode.
+
+    Args:
+        task: gives the target; learns its classes from the training part.
+        events: a log: path, folder, glob, or a polars, pandas or Arrow table.
+        examples: a table of (entity, cutoff, target ...), in the same forms.
+        data: how to read and cut.
+        split: which examples train, validate and test.
+    """
+    log = read_log(events, data)
+    table, schema = read_examples(examples, log, target=_plain(task.target), cutoff=data.cutoff, drop=data.drop, fields=data.fields)
+    part = split.assign(table.frame, schema.entity, schema.cutoff)
+    sequences = build_sequences(log, table, max_length=data.max_length, history=data.history)
+    if not sum(len(t) and t[schema.time].combine_chunks().flatten().__len__() for t in sequences.tables()):
+        raise DataError(
+            f"No example has an event before its cutoff: {table.frame.height} examples meet no event "
+            f"of '{log.source}'. Check that both name the same entities in '{schema.entity}' and that the cutoffs lie "
+            "after the first events (habitus check prints both)."
+        )
+    encoder = Encoder.fit(sequences, part == "train")
+    targets = target_columns(table, task.target)
+    task.fit_target(targets.filter(pl.Series(part == "train")))
+    encoded = encoder.encode(sequences).with_target(task.encode_target(targets))
+    return Prepared(log, table, sequences, encoder, encoded, part)
+
+
+def prepare_to_score(
+    encoder: Encoder, events: Any, examples: Any | None, data: Data, target: str | Sequence[str] | None = None
+) -> tuple[Examples, EncodedSequences]:
+    """Read and encode for a fitted model; without examples, every entity is scored at the end of its history."""
+    log = read_log(events, data, encoder.schema)
+    if examples is None:
+        table = derive_examples(log)
+    else:
+        table, _ = read_examples(examples, log, target=_plain(target), cutoff=data.cutoff, schema=encoder.schema)
+    sequences = build_sequences(log, table, max_length=data.max_length, history=data.history)
+    return table, encoder.encode(sequences)
+
+
+def target_columns(examples: Examples, target: str | Sequence[str]) -> pl.DataFrame:
+    """Return the target, one column a label where there are several."""
+    if isinstance(target, str):
+        return examples.frame.select(target)
+    packed = pl.col(str(examples.target)).list
+    return examples.frame.select(packed.get(i).alias(name) for i, name in enumerate(target))
+
+
+def read_log(events: Any, data: Data, schema: Schema | None = None) -> EventLog:
+    """Read a log with the options of a model."""
+    if isinstance(events, EventLog):
+        return events
+    return read_events(
+        events,
+        schema,
+        entity=data.entity,
+        time=data.time,
+        fields=data.fields,
+        time_zone=data.time_zone,
+        time_unit=data.time_unit,
+        drop=data.drop,
+    )
+
+
+def average_windows(answer: np.ndarray, example: np.ndarray, n_examples: int) -> np.ndarray:
+    """Return the mean answer of each example over its windows, (n_examples, ...)."""
+    if len(example) == n_examples and (example == np.arange(n_examples)).all():
+        return answer
+    total = np.zeros((n_examples, *answer.shape[1:]), dtype=np.float64)
+    np.add.at(total, example, answer)
+    return total / np.bincount(example, minlength=n_examples).reshape(-1, *[1] * (answer.ndim - 1))
+
+
+def _plain(target: str | Sequence[str] | None) -> Any:
+    return target if target is None or isinstance(target, str) else list(target)

@@ -1,0 +1,210 @@
+"""Classify: one label (or several) for a whole sequence: will this borrower default, which segment is this user?
+
+Target: a column with two values (binary), more (multi-class), or several 0/1 columns (multi-label).
+Head: one hidden layer. Loss: cross-entropy, per row, optionally weighted by class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import polars as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from habitus.errors import ConfigError, DataError
+from habitus.fields.category import as_category_strings
+from habitus.metrics import Interval, classification_metrics
+from habitus.tasks.base import Task
+
+_MOST_CLASSES = 1000
+_HEAD_DROPOUT = 0.1
+
+
+class Classify(Task):
+    """Predict a class of each sequence.
+
+    Args:
+        target: column of the examples table; several columns of 0 and 1 for multi-label.
+        class_weight: "balanced" weighs classes inversely to their frequency; a mapping gives weights; None: equal.
+        positive: the class whose probability is reported when there are two; default: "1", "true", "yes"
+            or else the second in order.
+
+    >>> task = Classify("risk")
+    >>> task.fit_target(pl.DataFrame({"risk": [0, 1, 0]}))
+    >>> task.classes_, task.encode_target(pl.DataFrame({"risk": [1, 0]})).tolist()
+    (['0', '1'], [1, 0])
+    """
+
+    name: ClassVar[str] = "classify"
+    monitor: ClassVar[str] = "auc"
+
+    def __init__(
+        self,
+        target: str | Sequence[str],
+        class_weight: Literal["balanced"] | Mapping[str, float] | None = None,
+        positive: str | None = None,
+    ) -> None:
+        if class_weight is not None and class_weight != "balanced" and not isinstance(class_weight, Mapping):
+            raise ConfigError(f"class_weight={class_weight!r}; use 'balanced', a mapping of class to weight, or leave it out.")
+        self._target = target if isinstance(target, str) else tuple(target)
+        self.class_weight = class_weight
+        self.positive = positive
+        self.classes_: list[str] = []
+        self.weights_: list[float] = []
+
+    @property
+    def target(self) -> str | Sequence[str]:
+        """Column (or columns) of the examples table to predict."""
+        return self._target
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether several labels may hold at once."""
+        return not isinstance(self._target, str)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether there are two classes."""
+        return not self.multi_label and len(self.classes_) == 2
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of classes or labels."""
+        return len(self.classes_)
+
+    def fit_target(self, values: pl.DataFrame) -> None:
+        """Learn classes and class weights from the target columns of the training examples."""
+        if self.multi_label:
+            self.classes_ = list(self._target)
+            counts = self.encode_target(values).sum(0)
+            counts = np.stack([len(values) - counts, counts])[1]
+        else:
+            found = as_category_strings(values[str(self._target)]).drop_nulls().value_counts()
+            by_class = dict(zip(found.to_series(0).to_list(), found.to_series(1).to_list(), strict=True))
+            self.classes_ = self._ordered(sorted(by_class, key=_natural))
+            counts = np.array([by_class[name] for name in self.classes_])
+        self.weights_ = self._weights(np.asarray(counts, dtype=float), len(values))
+
+    def encode_target(self, values: pl.DataFrame) -> np.ndarray:
+        """Return class indices int64 (n,), or 0/1 float32 (n, C) for multi-label.
+
+        Raises:
+            DataError: for a class that training did not know, or a multi-label value other than 0 and 1.
+        """
+        if self.multi_label:
+            return np.stack([_as_flags(values[name]) for name in self._target], axis=1)
+        strings = as_category_strings(values[str(self._target)])
+        index = strings.replace_strict(self.classes_, list(range(len(self.classes_))), default=-1, return_dtype=pl.Int64)
+        if (index == -1).any():
+            unknown = strings.filter(index == -1)[0]
+            raise DataError(
+                f"The target '{self._target}' holds {unknown!r}, which is none of the classes of training "
+                f"({', '.join(self.classes_[:10])}); remove those examples or train again."
+            )
+        return index.to_numpy().astype(np.int64)
+
+    def build_head(self, width: int) -> nn.Module:
+        """Return norm, hidden layer, GELU, dropout and the output layer, which starts at zero."""
+        output = nn.Linear(width, self.n_outputs)
+        nn.init.zeros_(output.weight)
+        return nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(_HEAD_DROPOUT), output)
+
+    def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the cross-entropy of each row, (B,)."""
+        weights = torch.tensor(self.weights_, dtype=outputs.dtype, device=outputs.device)
+        if self.multi_label:
+            return F.binary_cross_entropy_with_logits(outputs, target, reduction="none", pos_weight=weights).mean(-1)
+        return F.cross_entropy(outputs, target, reduction="none") * weights[target]
+
+    def decode(self, outputs: np.ndarray) -> np.ndarray:
+        """Return probabilities (n, C), in float64."""
+        outputs = outputs.astype(np.float64)
+        if self.multi_label:
+            return 1 / (1 + np.exp(-outputs))
+        shifted = np.exp(outputs - outputs.max(-1, keepdims=True))
+        return shifted / shifted.sum(-1, keepdims=True)
+
+    def metrics(self, target: np.ndarray, answer: np.ndarray, *, n_bootstrap: int = 500) -> Mapping[str, Interval]:
+        """Return AUC, PR-AUC, KS, Gini, log-loss, Brier, accuracy, F1, precision, recall and calibration error."""
+        return classification_metrics(
+            target, self.scored(answer), n_classes=self.n_outputs, multi_label=self.multi_label, n_bootstrap=n_bootstrap
+        )
+
+    def monitor_value(self, target: np.ndarray, answer: np.ndarray) -> float:
+        """Return the (macro) AUC."""
+        return self.metrics(target, answer, n_bootstrap=0)["auc"].value
+
+    def scored(self, answer: np.ndarray) -> np.ndarray:
+        """Return what metrics read: (n,) of the positive class when binary, else (n, C)."""
+        return answer[:, 1] if self.is_binary else answer
+
+    def answer_columns(self, answer: np.ndarray) -> list[pl.Series]:
+        """Return what a prediction shows of probabilities (n, C): the likeliest class, then the probabilities."""
+        if self.multi_label:
+            flags = (answer >= 0.5).astype(np.int8)
+            columns = [pl.Series(f"prediction_{name}", flags[:, i]) for i, name in enumerate(self.classes_)]
+        else:
+            likeliest = [self.classes_[i] for i in answer.argmax(1)]
+            columns = [pl.Series("prediction", likeliest, dtype=pl.String)]
+        if self.is_binary:
+            return [*columns, pl.Series("probability", answer[:, 1])]
+        return columns + [pl.Series(f"probability_{name}", answer[:, i]) for i, name in enumerate(self.classes_)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for the bundle."""
+        target = self._target if isinstance(self._target, str) else list(self._target)
+        weight = dict(self.class_weight) if isinstance(self.class_weight, Mapping) else self.class_weight
+        options = {"target": target, "class_weight": weight, "positive": self.positive}
+        return {"name": self.name, "options": options, "classes": self.classes_, "weights": self.weights_}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Classify:
+        """Build from `to_json` data."""
+        task = cls(**data["options"])
+        task.classes_, task.weights_ = list(data["classes"]), list(data["weights"])
+        return task
+
+    def _ordered(self, classes: list[str]) -> list[str]:
+        """Put the positive class of two last."""
+        if not 2 <= len(classes) <= _MOST_CLASSES:
+            raise DataError(
+                f"The target '{self._target}' has {len(classes)} different values in training; Classify needs 2 to "
+                f"{_MOST_CLASSES}. For amounts, use a regression task."
+            )
+        if self.positive is not None and self.positive not in classes:
+            raise ConfigError(f"positive={self.positive!r} is none of the classes {classes[:10]}.")
+        if self.positive is not None and len(classes) == 2:
+            return [name for name in classes if name != self.positive] + [self.positive]
+        return classes
+
+    def _weights(self, counts: np.ndarray, n: int) -> list[float]:
+        if self.class_weight is None:
+            return [1.0] * len(counts)
+        if self.multi_label:
+            return [float((n - count) / max(count, 1)) for count in counts]
+        if self.class_weight == "balanced":
+            return [float(n / (len(counts) * count)) for count in counts]
+        assert isinstance(self.class_weight, Mapping)
+        missing = set(self.classes_) - {str(name) for name in self.class_weight}
+        if missing:
+            raise ConfigError(f"class_weight gives no weight for {sorted(missing)}; name every class of {self.classes_}.")
+        return [float(self.class_weight[name]) for name in self.classes_]
+
+
+def _natural(name: str) -> tuple[int, float, str]:
+    """Order whole numbers by value and before names, so that class 10 follows class 9."""
+    try:
+        return (0, float(name), "")
+    except ValueError:
+        return (1, 0.0, name)
+
+
+def _as_flags(values: pl.Series) -> np.ndarray:
+    flags = values.cast(pl.Float32, strict=False)
+    if not flags.is_in([0.0, 1.0]).fill_null(False).all():
+        raise DataError(f"The label column '{values.name}' must hold 0 and 1 only; it holds other values or missing ones.")
+    return flags.to_numpy()

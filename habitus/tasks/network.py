@@ -1,0 +1,95 @@
+"""The network of a whole-sequence task: events -> backbone -> pool -> head, with the profile and counts joined.
+
+    fields (B,T) --embed--> (B,T,D) --backbone--> (B,T,D) --pool--> (B,D) --+-- head --> (B,C) --+--> outputs
+    profile (B,) --embed--------------------------------------------> (B,P) --+                  |
+    counts and profile -------------------------------- linear (wide) --------------------> (B,C) -+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from habitus.backbones import GRU, Transformer
+from habitus.backbones.embed import EventEmbedding, LinearBag, ProfileEmbedding
+from habitus.backbones.pool import Pool
+from habitus.data.batch import Batch
+from habitus.tasks.base import Task
+
+Backbone = Transformer | GRU
+_PROFILE_WIDTH = 8
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the network reads: sizes of id fields and names of number fields, of events and of profiles."""
+
+    sizes: Mapping[str, int]
+    number_names: Sequence[str]
+    profile_sizes: Mapping[str, int]
+    profile_number_names: Sequence[str]
+
+
+class SequenceNetwork(nn.Module):
+    """Embed, encode, pool, join the profile, and answer.
+
+    Args:
+        inputs: what is read.
+        backbone: config of the backbone.
+        task: gives the head.
+        use_time: read age, gap, hour and weekday of events.
+        wide: add the linear path over counts.
+        value_dropout: share of category values read as UNKNOWN in training.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        backbone: Backbone,
+        task: Task,
+        *,
+        use_time: bool,
+        wide: bool,
+        value_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        width = backbone.hidden_size
+        self.embed = EventEmbedding(
+            inputs.sizes,
+            inputs.number_names,
+            width,
+            backbone.dropout,
+            value_dropout=value_dropout,
+            use_time=use_time,
+        )
+        self.backbone = backbone.build()
+        self.pool = Pool(backbone.pooling, width)
+        self.profile = ProfileEmbedding(inputs.profile_sizes, inputs.profile_number_names, _PROFILE_WIDTH)
+        self.head = task.build_head(width + 1 + self.profile.width)
+        self.wide = LinearBag(inputs.sizes, inputs.profile_sizes, task.n_outputs) if wide else None
+
+    def states(self, batch: Batch) -> Tensor:
+        """Return step states (B, T, D)."""
+        return self.backbone(self.embed(batch), batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return outputs (B, C)."""
+        pooled = self.pool(self.states(batch), batch.is_step, batch.lengths)
+        log_length = batch.lengths.to(pooled.dtype).log()[:, None]  # pooling forgets how many events there are
+        outputs = self.head(torch.cat([pooled, log_length, self.profile(batch)], dim=-1))
+        return outputs + self.wide(batch) if self.wide is not None else outputs
+
+
+class Embedder(nn.Module):
+    """The same network up to the pooled state: (B, D)."""
+
+    def __init__(self, network: SequenceNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return pooled states (B, D)."""
+        return self.network.pool(self.network.states(batch), batch.is_step, batch.lengths)

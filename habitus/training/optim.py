@@ -1,0 +1,100 @@
+"""How a run trains: its options, the optimizer and the learning rate at every step.
+
+The learning rate is a pure function of the step, so that there is no scheduler state to lose.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from habitus.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Training:
+    """Options of the training loop.
+
+    Args:
+        epochs: most passes over the training rows.
+        batch_tokens: most slots (events and padding) in a batch.
+        batch_rows: most rows in a batch.
+        optimizer: "adamw", "adam" or "sgd" (momentum 0.9).
+        learning_rate: at its highest.
+        weight_decay: on weight matrices and embeddings, not on biases and norms.
+        schedule: after the warm-up: "cosine" or "linear" to a twentieth, or "constant".
+        warmup: share of all steps over which the rate rises from 0.
+        clip_norm: largest norm of the gradient; 0 clips nothing.
+        accumulate: batches whose gradients are summed before a step.
+        average: share kept by a running average of the weights at every step, which is what is validated and
+            saved; 0 turns it off.
+        precision: "fp32", or "bf16" where the device is faster with it.
+        patience: epochs without a better validation metric before stopping.
+        checkpoint_every_s: seconds between checkpoints, beside one at the end of each epoch.
+        threads: of torch; None keeps torch's choice. Part of what makes a run repeatable.
+        device: "auto" takes an accelerator where there is one.
+        tracker: where the curves go besides `history.json`.
+
+    >>> Training(epochs=3).optimizer
+    'adamw'
+    """
+
+    epochs: int = 20
+    batch_tokens: int = 8192
+    batch_rows: int = 64
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = 0.05
+    clip_norm: float = 1.0
+    accumulate: int = 1
+    average: float = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    patience: int = 5
+    checkpoint_every_s: float = 30.0
+    threads: int | None = None
+    device: Literal["auto", "cpu"] = "auto"
+    tracker: Literal["tensorboard", "mlflow", "wandb"] | None = "tensorboard"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_tokens", "batch_rows", "accumulate", "patience"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be 1 or more.")
+        for name in ("learning_rate",):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name}={getattr(self, name)} must be above 0, such as 0.001.")
+        for name in ("warmup", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} is a share: 0 or more and below 1.")
+
+
+def build_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """Return the optimizer, with weight decay on matrices only."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": training.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=training.learning_rate, momentum=0.9)
+    kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=training.learning_rate, fused=True)
+
+
+def learning_rate_at(step: int, n_steps: int, training: Training) -> float:
+    """Return the learning rate of a step: linear warm-up, then the schedule.
+
+    >>> learning_rate_at(0, 100, Training(learning_rate=1.0, warmup=0.1))
+    0.1
+    """
+    n_warmup = max(1, round(training.warmup * n_steps))
+    if step < n_warmup:
+        return training.learning_rate * (step + 1) / n_warmup
+    done = min(1.0, (step - n_warmup) / max(1, n_steps - n_warmup))
+    shape = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[training.schedule]
+    return training.learning_rate * (0.05 + 0.95 * shape)

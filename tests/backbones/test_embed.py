@@ -1,0 +1,119 @@
+"""Embeddings: fields add up, times are encoded as equation 1 says, the wide path is a linear model over counts."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from habitus.backbones.embed import KNOTS_DAYS, EventEmbedding, LinearBag, PiecewiseLinear, ProfileEmbedding
+from habitus.data.batch import SequenceTensors
+from habitus.data.encode import EncodedSequences
+
+SIZES, PROFILE_SIZES = {"item": 7, "shop.kind": 5}, {"region": 5}
+LENGTHS = [4, 0, 9, 1]
+
+
+def make(ids=True, numbers=True, profile=True, seed=0):
+    rng = np.random.default_rng(seed)
+    n, total = len(LENGTHS), sum(LENGTHS)
+    return EncodedSequences(
+        offsets=np.concatenate([[0], np.cumsum(LENGTHS)]),
+        ids={name: rng.integers(1, size, total).astype(np.int32) for name, size in SIZES.items()} if ids else {},
+        numbers={"amount": rng.normal(size=(total, 2)).astype(np.float32)} if numbers else {},
+        age_days=rng.exponential(90, total).astype(np.float32),
+        gap_days=rng.exponential(1, total).astype(np.float32),
+        hour=rng.integers(0, 24, total).astype(np.int8),
+        weekday=rng.integers(0, 7, total).astype(np.int8),
+        profile_ids={"region": rng.integers(1, 5, n).astype(np.int32)} if profile else {},
+        profile_numbers={"income": rng.normal(size=(n, 2)).astype(np.float32)} if profile else {},
+        n_events=np.array(LENGTHS),
+        example=np.arange(n),
+    )
+
+
+def batch_of(encoded):
+    return SequenceTensors(encoded, with_bags=True).gather(np.arange(len(encoded)))
+
+
+def test_a_number_between_knots_is_how_far_it_has_passed_each_interval():
+    module = PiecewiseLinear((0.0, 1.0, 3.0), 2)
+    with torch.no_grad():
+        module.project.weight.copy_(torch.eye(2))
+        encoded = module(torch.tensor([0.0, 0.25, 1.0, 2.0, 3.0, 9.0]))
+    assert encoded.tolist() == [[0, 0], [0.25, 0], [1, 0], [1, 0.5], [1, 1], [1, 1]]
+
+
+def test_knots_rise_from_zero():
+    assert KNOTS_DAYS[0] == 0 and (np.diff(KNOTS_DAYS) > 0).all()
+
+
+@torch.no_grad()
+def test_event_vectors_are_the_norm_of_the_sum_of_their_fields():
+    batch = batch_of(make())
+    module = EventEmbedding(SIZES, ["amount"], 6, 0.5).eval()
+    tables = dict(zip(SIZES, module.categories.values(), strict=True))
+    total = sum(table(batch.ids[name]) for name, table in tables.items())
+    total = total + next(iter(module.numbers.values()))(batch.numbers["amount"])
+    total = total + module.age(batch.age_days) + module.gap(batch.gap_days)
+    total = total + module.hour(batch.hour) + module.weekday(batch.weekday)
+    torch.testing.assert_close(module(batch), module.norm(total))
+
+
+@torch.no_grad()
+def test_without_time_the_times_change_nothing():
+    batch, other = batch_of(make()), make()
+    for name in ("age_days", "gap_days", "hour", "weekday"):
+        getattr(other, name)[:] = 1
+    module = EventEmbedding(SIZES, ["amount"], 6, 0.0, use_time=False)
+    assert torch.equal(module(batch_of(other)), module(batch))
+    module = EventEmbedding(SIZES, ["amount"], 6, 0.0, use_time=True)
+    assert not torch.equal(module(batch_of(other)), module(batch))
+
+
+@torch.no_grad()
+def test_profile_vectors_stand_side_by_side():
+    module = ProfileEmbedding(PROFILE_SIZES, ["income"], 4)
+    assert module.width == 8 and module(batch_of(make())).shape == (4, 8)
+    assert ProfileEmbedding({}, [], 4)(batch_of(make(profile=False))).shape == (4, 0)
+
+
+@torch.no_grad()
+def test_the_wide_path_is_linear_in_the_log_of_one_plus_the_counts():
+    encoded, module = make(), LinearBag(SIZES, PROFILE_SIZES, 2)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+    events, profile = (list(group.values()) for group in (module.events, module.profile))
+    for row, logits in enumerate(module(batch_of(encoded))):
+        own = slice(*encoded.offsets[row : row + 2])
+        expected = profile[0].weight[encoded.profile_ids["region"][row]].clone()
+        for table, ids in zip(events, encoded.ids.values(), strict=True):
+            for value, n in Counter(ids[own].tolist()).items():
+                expected += table.weight[value] * np.log1p(n)
+        torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_wide_path_starts_at_nothing():
+    assert not LinearBag(SIZES, PROFILE_SIZES, 3)(batch_of(make())).any()
+
+
+@torch.no_grad()
+def test_the_wide_path_of_a_log_without_categories_adds_nothing():
+    """A log of amounts only has nothing to count; the default options must not stumble over it."""
+    outputs = torch.zeros(4, 2) + LinearBag({}, {}, 2)(batch_of(make(ids=False, profile=False)))
+    assert outputs.shape == (4, 2) and not outputs.any()
+
+
+@pytest.mark.parametrize("names", [("a.b", "a_db"), ("a.b", "a_b"), ("keys", "items"), ("a__b", "a_b")])
+def test_any_two_field_names_have_tables_of_their_own(names):
+    module = EventEmbedding(dict.fromkeys(names, 5), names, 4, 0.0)
+    assert len(module.categories) == len(module.numbers) == 2
+
+
+def test_padding_has_no_vector_and_learns_none():
+    module = EventEmbedding({"item": 7}, [], 4, 0.0, use_time=False)
+    table = next(iter(module.categories.values()))
+    assert not table.weight[0].any() and table.weight[1:].any()
+    table(torch.tensor([0, 3])).sum().backward()
+    assert not table.weight.grad[0].any() and table.weight.grad[3].any()

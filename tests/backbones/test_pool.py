@@ -1,0 +1,64 @@
+"""Pooling equals a loop over the true steps of each row; padding never counts."""
+
+import pytest
+import torch
+
+from habitus.backbones import Pool
+
+B, T, D = 4, 5, 3
+LENGTHS = torch.tensor([5, 1, 3, 4])
+IS_STEP = torch.arange(T) < LENGTHS[:, None]
+
+
+def states(padding=0.0):
+    values = torch.randn(B, T, D, generator=torch.Generator().manual_seed(0))
+    return torch.where(IS_STEP[..., None], values, padding)
+
+
+def by_hand(kind, row, query):
+    """Pool the true steps (length, D) of one row."""
+    if kind == "attention":
+        weights = torch.softmax(row @ query, 0)
+        return sum(weight * step for weight, step in zip(weights, row, strict=True))
+    return {"mean": row.mean(0), "max": row.max(0).values, "last": row[-1], "cls": row[0]}[kind]
+
+
+def pool(kind, padding=0.0):
+    module = Pool(kind, D)
+    if kind == "attention":
+        torch.nn.init.normal_(module.query.weight, generator=torch.Generator().manual_seed(1))
+    query = module.query.weight[0] if kind == "attention" else None
+    return module(states(padding), IS_STEP, LENGTHS), query
+
+
+@pytest.mark.parametrize("kind", ["mean", "max", "attention", "last", "cls"])
+@torch.no_grad()
+def test_pooling_equals_a_loop(kind):
+    pooled, query = pool(kind)
+    for row, length in enumerate(LENGTHS):
+        torch.testing.assert_close(pooled[row], by_hand(kind, states()[row, :length], query))
+
+
+@pytest.mark.parametrize("kind", ["mean", "max", "attention", "last", "cls"])
+@pytest.mark.parametrize("padding", [1e6, -1e6, float("inf"), float("nan")])
+@torch.no_grad()
+def test_what_padding_holds_changes_nothing(kind, padding):
+    assert torch.equal(pool(kind, padding)[0], pool(kind)[0])
+
+
+@torch.no_grad()
+def test_a_mean_over_the_padding_would_be_noticed():
+    assert (states().mean(1) - pool("mean")[0]).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_attention_starts_as_the_mean():
+    torch.testing.assert_close(Pool("attention", D)(states(), IS_STEP, LENGTHS), pool("mean")[0])
+
+
+def test_gradients_of_padding_are_zero():
+    for kind in ("mean", "max", "attention"):
+        values = states().requires_grad_()
+        module = Pool(kind, D)
+        module(values, IS_STEP, LENGTHS).square().sum().backward()
+        assert not values.grad[~IS_STEP].any() and values.grad.any()

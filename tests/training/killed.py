@@ -1,0 +1,56 @@
+"""Train in child processes, kill them with SIGKILL at random moments, resume, and print what came of it as JSON.
+
+    python killed.py FOLDER N_KILLS
+
+The children are forked from a process that has only imported, so that each costs no import.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def fork(work):
+    """Start `work` in a child; returns its process id."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    return pid
+
+
+def main(folder, n_kills):
+    import tiny
+
+    def train_in(place):
+        network, _ = tiny.run(place, resume=True, checkpoint_every_s=0.0)
+        (place / "digest").write_text(tiny.digest(network))
+
+    began = time.monotonic()
+    os.waitpid(fork(lambda: train_in(folder / "undisturbed")), 0)
+    seconds, moments = time.monotonic() - began, random.Random(0)
+    expected = (folder / "undisturbed" / "digest").read_text()
+    found = []
+    for number in range(n_kills):
+        place = folder / str(number)
+        pid = fork(lambda place=place: train_in(place))
+        time.sleep(moments.uniform(0.05, 0.95) * seconds)
+        os.kill(pid, signal.SIGKILL)
+        died = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+        had_checkpoint = (place / "checkpoint" / "progress.json").is_file()
+        status = os.waitpid(fork(lambda place=place: train_in(place)), 0)[1]
+        same = status == 0 and (place / "digest").read_text() == expected
+        found.append({"died": died, "had_checkpoint": had_checkpoint, "same": same})
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
