@@ -31,7 +31,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         return dict(json.loads(text)) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        raise ConfigError(f"The config file '{path}' cannot be read ({error.strerror}); give an existing file.") from error
+        raise ConfigError(
+            f"The config file '{path}' cannot be read ({error.strerror}); give an existing file."
+        ) from error
     except (ValueError, TypeError) as error:
         raise ConfigError(f"The config file '{path}' is not valid TOML or JSON: {error}.") from error
 

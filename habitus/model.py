@@ -9,7 +9,7 @@ trained on, so that an evaluation can leave them out. `load` opens a saved model
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Options:
 
     use_time: bool = True
     wide: bool = True
-    value_dropout: float = 0.3
+    value_dropout: float = 0.5
     calibration: str = "none"
     baselines: tuple[str, ...] = tuple(BASELINES)
 
@@ -98,6 +98,7 @@ class SequenceModel:
         self.training = training or Training()
         self.options = options or Options()
         self.seed = seed
+        self.hash_: str | None = None  # of the bundle it was loaded from or saved to
 
     @property
     def name(self) -> str:
@@ -143,10 +144,12 @@ class SequenceModel:
         train_rows, validation_rows = prepared.rows("train"), prepared.rows("validation")
         torch.manual_seed(self.seed)
         self.network_ = self._build_network()
+        wide = self.network_.wide
+        offset = None if wide is None else wide.fit(train_rows, validation_rows, self.task.n_outputs)
         self.result_: TrainingResult = train(
             self.network_,
             self.task,
-            self._tensors(train_rows),
+            SequenceTensors(train_rows, with_bags=False, offset=offset),
             self._tensors(validation_rows),
             self.training,
             seed=self.seed,
@@ -171,7 +174,8 @@ class SequenceModel:
         task = self.task
         fitted = [BASELINES[name]() for name in self.options.baselines]
         return [
-            rival.fit(train_rows, validation_rows, sizes, task.n_outputs, multi_label=task.multi_label) for rival in fitted
+            rival.fit(train_rows, validation_rows, sizes, task.n_outputs, multi_label=task.multi_label)
+            for rival in fitted
         ]
 
     # -- answering
@@ -241,7 +245,10 @@ class SequenceModel:
             "baselines": baselines,
             "training": {"history": self.history_, "best_epoch": self.result_.best_epoch},
         }
-        return write_bundle(path, tensors=tensors, documents=documents, texts={"README.md": _card.write_card(self)})
+        self.hash_ = write_bundle(
+            path, tensors=tensors, documents=documents, texts={"README.md": _card.write_card(self)}
+        )
+        return self.hash_
 
     # -- scikit-learn manners
 
@@ -249,7 +256,7 @@ class SequenceModel:
         """Return parameters by name; nested ones as `backbone__n_layers`."""
         names = ("task", "backbone", "data", "split", "training", "options", "seed")
         own: dict[str, Any] = {name: getattr(self, name) for name in names}
-        nested = {}
+        nested: dict[str, Any] = {}
         for name, part in own.items():
             if deep and is_dataclass(part) and not isinstance(part, type):
                 nested |= {f"{name}__{item.name}": getattr(part, item.name) for item in fields(part)}
@@ -308,7 +315,7 @@ class SequenceModel:
             raise ConfigError("calibration works on one target; leave it out for several labels.")
         answer = self.task.decode(score(self.network_, self._tensors(validation_rows)))
         kind: Any = self.options.calibration
-        return fit_calibration(validation_rows.target, self.task.scored(answer), kind)
+        return fit_calibration(validation_rows.labels, self.task.scored(answer), kind)
 
     def _calibrated(self, answer: np.ndarray) -> np.ndarray:
         if self.calibration_.kind == "none":
@@ -326,8 +333,8 @@ class SequenceModel:
         position = np.cumsum(is_test) - 1
         rows = replace(rows, example=position[rows.example])
         n = int(is_test.sum())
-        target = np.empty((n, *prepared.encoded.target.shape[1:]), prepared.encoded.target.dtype)
-        target[rows.example] = rows.target
+        target = np.empty((n, *rows.labels.shape[1:]), rows.labels.dtype)
+        target[rows.example] = rows.labels
         targets = target_columns(prepared.examples, self.task.target)
         frame = _with_targets(prepared.examples, targets).filter(pl.Series(is_test))
         self.test_answers_ = self._all_answers(rows, n)
@@ -374,7 +381,8 @@ def load(path: str | Path) -> SequenceModel:
         return _from_bundle(bundle)
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
         raise BundleError(
-            f"The bundle '{path}' is whole but cannot be read as a model ({type(error).__name__}: {error}); save it again."
+            f"The bundle '{path}' is whole but cannot be read as a model ({type(error).__name__}: {error}); "
+            "save it again."
         ) from error
 
 
@@ -411,7 +419,7 @@ def _from_bundle(bundle: Bundle) -> SequenceModel:
     model.trained_on_ = TrainedOn.from_tensors(_below("trained_on/", bundle.tensors))
     trained = bundle.documents["training"]
     model.history_ = trained["history"]
-    model.result_ = TrainingResult(trained["history"], trained["best_epoch"], 0.0, 0.0, 0, None)
+    model.result_ = TrainingResult(trained["history"], trained["best_epoch"], 0.0, 0.0, 0, 0, None)
     model.hash_ = bundle.hash
     return model
 

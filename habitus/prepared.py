@@ -69,7 +69,9 @@ def prepare(task: Task, events: Any, examples: Any, data: Data, split: Split) ->
         split: which examples train, validate and test.
     """
     log = read_log(events, data)
-    table, schema = read_examples(examples, log, target=_plain(task.target), cutoff=data.cutoff, drop=data.drop, fields=data.fields)
+    table, schema = read_examples(
+        examples, log, target=_plain(task.target), cutoff=data.cutoff, drop=data.drop, fields=data.fields
+    )
     part = split.assign(table.frame, schema.entity, schema.cutoff)
     sequences = build_sequences(log, table, max_length=data.max_length, history=data.history)
     if not sum(len(t) and t[schema.time].combine_chunks().flatten().__len__() for t in sequences.tables()):

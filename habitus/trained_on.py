@@ -53,8 +53,8 @@ class TrainedOn:
             return np.ones(n, dtype=bool), notes
         if seen.all():
             raise DataError(
-                f"All {n:,} examples were used to train or choose this model, so that judging it on them would flatter it. "
-                "Give examples it has not seen, or ask for these with include_training (--include-training)."
+                f"All {n:,} examples were used to train or choose this model, so that judging it on them would flatter "
+                "it. Give examples it has not seen, or ask for these with include_training (--include-training)."
             )
         notes.append(
             f"{seen.sum():,} of {n:,} examples were used to train or choose the model and are left out; "

@@ -1,8 +1,8 @@
 """Backbones: step vectors in, step states out. One file each, read top to bottom."""
 
-from habitus.backbones.embed import EventEmbedding, LinearBag, ProfileEmbedding
+from habitus.backbones.embed import EventEmbedding, ProfileEmbedding
 from habitus.backbones.gru import GRU
 from habitus.backbones.pool import Pool, Pooling
 from habitus.backbones.transformer import Transformer
 
-__all__ = ["GRU", "EventEmbedding", "LinearBag", "Pool", "Pooling", "ProfileEmbedding", "Transformer"]
+__all__ = ["GRU", "EventEmbedding", "Pool", "Pooling", "ProfileEmbedding", "Transformer"]

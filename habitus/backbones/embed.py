@@ -65,8 +65,9 @@ class EventEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.value_dropout = value_dropout
-        self.categories = nn.ModuleDict({_key(name): _embedding(size, width) for name, size in sizes.items()})
-        self.numbers = nn.ModuleDict({_key(name): nn.Linear(2, width, bias=False) for name in number_names})
+        self._sparse = {name for name, size in sizes.items() if size > _FEW_VALUES}
+        self.categories = nn.ModuleDict({module_key(name): _embedding(size, width) for name, size in sizes.items()})
+        self.numbers = nn.ModuleDict({module_key(name): nn.Linear(2, width, bias=False) for name in number_names})
         self.use_time = use_time
         if use_time:
             self.age = PiecewiseLinear(KNOTS_DAYS, width)
@@ -80,16 +81,16 @@ class EventEmbedding(nn.Module):
         """Return step vectors (B, T, D); padded steps hold values that nothing may read."""
         parts = []
         for name, ids in batch.ids.items():
-            table = self.categories[_key(name)]
-            parts.append(table(self._dropped(ids, table.num_embeddings)))
-        parts += [self.numbers[_key(name)](values) for name, values in batch.numbers.items()]
+            table = self.categories[module_key(name)]
+            parts.append(table(self._dropped(ids) if name in self._sparse else ids))
+        parts += [self.numbers[module_key(name)](values) for name, values in batch.numbers.items()]
         if self.use_time:
             parts += [self.age(batch.age_days), self.gap(batch.gap_days)]
             parts += [self.hour(batch.hour), self.weekday(batch.weekday)]
         return self.dropout(self.norm(torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]))
 
-    def _dropped(self, ids: Tensor, n_values: int) -> Tensor:
-        if not self.training or not self.value_dropout or n_values <= _FEW_VALUES:
+    def _dropped(self, ids: Tensor) -> Tensor:
+        if not self.training or not self.value_dropout:
             return ids
         return ids.masked_fill((torch.rand(ids.shape, device=ids.device) < self.value_dropout) & (ids != PAD), UNKNOWN)
 
@@ -99,41 +100,18 @@ class ProfileEmbedding(nn.Module):
 
     def __init__(self, sizes: Mapping[str, int], number_names: Sequence[str], width: int) -> None:
         super().__init__()
-        self.categories = nn.ModuleDict({_key(name): _embedding(size, width) for name, size in sizes.items()})
-        self.numbers = nn.ModuleDict({_key(name): nn.Linear(2, width) for name in number_names})
+        self.categories = nn.ModuleDict({module_key(name): _embedding(size, width) for name, size in sizes.items()})
+        self.numbers = nn.ModuleDict({module_key(name): nn.Linear(2, width) for name in number_names})
         self.width = width * (len(sizes) + len(number_names))
 
     def forward(self, batch: Batch) -> Tensor:
         """Return (B, P)."""
-        parts = [self.categories[_key(name)](ids) for name, ids in batch.profile_ids.items()]
-        parts += [self.numbers[_key(name)](values) for name, values in batch.profile_numbers.items()]
+        parts = [self.categories[module_key(name)](ids) for name, ids in batch.profile_ids.items()]
+        parts += [self.numbers[module_key(name)](values) for name, values in batch.profile_numbers.items()]
         return torch.cat(parts, dim=-1) if parts else batch.age_days.new_zeros(len(batch.lengths), 0)
 
 
-class LinearBag(nn.Module):
-    """A linear model over log(1 + count) of every value of every category field, and over the profile.
-
-    The wide half of wide and deep (Cheng et al. 2016, arXiv:1606.07792, section 3.1), without crossed features.
-    """
-
-    def __init__(self, sizes: Mapping[str, int], profile_sizes: Mapping[str, int], n_outputs: int) -> None:
-        super().__init__()
-        self.events = nn.ModuleDict({_key(name): _zeros(size, n_outputs) for name, size in sizes.items()})
-        self.profile = nn.ModuleDict({_key(name): _zeros(size, n_outputs) for name, size in profile_sizes.items()})
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Return (B, C) to be added to the logits."""
-        logits: Tensor | int = 0
-        for name, ids in batch.ids.items():
-            weights = batch.bag_weights[name].masked_fill(~batch.is_step, 0.0)
-            logits = logits + (self.events[_key(name)](ids) * weights[..., None]).sum(1)
-        for name, ids in batch.profile_ids.items():
-            logits = logits + self.profile[_key(name)](ids)
-        assert isinstance(logits, Tensor)
-        return logits
-
-
-def _key(name: str) -> str:
+def module_key(name: str) -> str:
     """Return a field name as a module name, which may hold no dot."""
     return "field_" + name.replace("_", "__").replace(".", "_d")
 
@@ -144,10 +122,4 @@ def _embedding(size: int, width: int, padding: int | None = PAD) -> nn.Embedding
     if padding is not None:
         with torch.no_grad():
             table.weight[padding].zero_()
-    return table
-
-
-def _zeros(size: int, width: int) -> nn.Embedding:
-    table = nn.Embedding(size, width, padding_idx=PAD)
-    nn.init.zeros_(table.weight)
     return table

@@ -35,7 +35,7 @@ class GRU:
     n_layers: int = 1
     dropout: float = 0.1
     bidirectional: bool = False
-    pooling: Pooling = "last"
+    pooling: Pooling = "count"
 
     def __post_init__(self) -> None:
         if self.hidden_size < 1 or self.n_layers < 1:

@@ -1,8 +1,8 @@
 """From step states to one state: mean, count, max, attention, last, or the state of the leading step (cls).
 
 Padded steps never count. `count` is log(1 + sum of relu): each dimension learns what to detect and says how often it
-was there, where a mean would dilute one telling event among many. `attention` is a learned query over the steps (Yang et al. 2016, "Hierarchical
-attention networks", eq. 5-7; differs in having no hidden layer before the query).
+was there, where a mean would dilute one telling event among many. `attention` is a learned query over the steps
+(Yang et al. 2016, "Hierarchical attention networks", eq. 5-7; differs in having no hidden layer before the query).
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Transformer:
     position: Literal["rotary", "sinusoidal", "learned", "none"] = "rotary"
     time_aware: bool = True
     causal: bool = True
-    pooling: Pooling = "mean"
+    pooling: Pooling = "count"
     max_positions: int = 1024
 
     def __post_init__(self) -> None:
@@ -191,7 +191,9 @@ class TransformerStack(nn.Module):
             return x_BTD + sinusoidal_positions(n_steps, width).to(x_BTD)
         if self.config.position == "learned":
             if n_steps > self.config.max_positions:
-                raise ConfigError(f"A row of {n_steps} steps exceeds max_positions={self.config.max_positions}; raise it.")
+                raise ConfigError(
+                    f"A row of {n_steps} steps exceeds max_positions={self.config.max_positions}; raise it."
+                )
             return x_BTD + self.positions.weight[:n_steps]
         return x_BTD
 

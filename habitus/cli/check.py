@@ -61,19 +61,23 @@ def check(
 def _read(
     settings: Settings, events: str, examples: str | None, target: str | Sequence[str] | None
 ) -> tuple[EventLog, Examples | None]:
-    import inspect
-
+    from habitus.data.events import read_events
     from habitus.data.examples import read_examples
-    from habitus.prepared import read_log
 
     data = build_data(settings)
-    log = read_log(events, data)
+    log = read_events(
+        events,
+        entity=data.entity,
+        time=data.time,
+        fields=data.fields,
+        time_zone=data.time_zone,
+        time_unit=data.time_unit,
+        drop=data.drop,
+    )
     if examples is None:
         return log, None
-    # What is left out or named by hand concerns profile fields as well.
-    known = inspect.signature(read_examples).parameters
-    both: dict[str, Any] = {name: getattr(data, name) for name in ("drop", "fields") if name in known}
-    return log, read_examples(examples, log, target=target, cutoff=data.cutoff, **both)[0]
+    how: dict[str, Any] = {"cutoff": data.cutoff, "drop": data.drop, "fields": data.fields}
+    return log, read_examples(examples, log, target=target, **how)[0]
 
 
 def _split(settings: Settings, judged: Examples | None) -> tuple[np.ndarray | None, list[str]]:
@@ -107,10 +111,10 @@ def verdict(facts: Mapping[str, Any]) -> str:
 
 def _print(facts: Mapping[str, Any]) -> None:
     examples = facts.get("examples") or {}
-    table("", ["", facts["source"]], _summary(facts, examples), left=2)
+    table("", ["", facts["source"]], _summary(facts, examples), text=(0, 1))
     rows = [_field_row(one) for one in [*facts["fields"], *examples.get("profile", [])]]
     if rows:
-        table("Fields", ["field", "of", "kind", "values", "missing", "examples or range"], rows, left=3)
+        table("Fields", ["field", "of", "kind", "values", "missing", "examples or range"], rows, text=(0, 1, 2, 5))
     for named, rejects in (("log", facts["rejects"]), ("examples", examples.get("rejects") or {"n": 0})):
         if rejects["n"]:
             table(f"Rejected rows of the {named}", ["reason", "rows"], _counts(rejects["by_reason"]))

@@ -82,7 +82,12 @@ TRAINING = _group(
     learning_rate=(float, "training.learning_rate", "Learning rate at its highest.", "0.002"),
     batch_tokens=(int, "training.batch_tokens", "Most events (with padding) in a batch.", "8192"),
     threads=(int, "training.threads", "Threads of torch; part of what makes a run repeatable.", "torch's choice"),
-    calibration=(str, "options.calibration", "none, platt, isotonic or temperature, fitted on validation.", "none"),
+    calibration=(
+        Literal["none", "platt", "isotonic", "temperature"],
+        "options.calibration",
+        "How probabilities are mapped, fitted on validation.",
+        "none",
+    ),
 )
 SETTING = _group(
     "Training",
@@ -127,5 +132,5 @@ def _parameter(name: str, flag: Flag) -> inspect.Parameter:
         metavar=_METAVARS.get(name),
         rich_help_panel=flag.panel,
     )
-    kind: Any = Annotated[Optional[flag.kind], option]  # type: ignore[name-defined]  # noqa: UP045
+    kind: Any = Annotated[Optional[flag.kind], option]  # noqa: UP045
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)

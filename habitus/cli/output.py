@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def wrote(paths: Iterable[object], following: str | None = None) -> None:
         note(f"next: {following}")
 
 
-def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
-    """Print a table on stdout; the first `left` columns are text, the others figures."""
+def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, text: Collection[int] = (0,)) -> None:
+    """Print a table on stdout; the columns in `text` stand left, the others are figures."""
     from rich import box
     from rich.table import Table
 
     printed = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for number, heading in enumerate(headings):
-        printed.add_column(heading, justify="left" if number < left else "right", overflow="fold")
+        printed.add_column(heading, justify="left" if number in text else "right", overflow="fold")
     for row in rows:
         printed.add_row(*(one_line(cell) for cell in row))
     console(sys.stdout).print(printed)

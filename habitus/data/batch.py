@@ -7,7 +7,8 @@ whose fields are all MISSING: the empty-history rule.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ class Batch:
         is_step: bool (B, T), False on padding.
         profile_ids: per profile field int64 (B,).
         profile_numbers: per profile field float32 (B, 2).
+        offset: float32 (B, C) to be added to the outputs in place of the wide path's, or None.
         target: (B, ...) or None.
         has_padding: whether any slot is padding.
     """
@@ -47,6 +49,7 @@ class Batch:
     is_step: Tensor
     profile_ids: dict[str, Tensor]
     profile_numbers: dict[str, Tensor]
+    offset: Tensor | None
     target: Tensor | None
     has_padding: bool
 
@@ -54,8 +57,8 @@ class Batch:
         """Return the batch on a device (itself if it is there already)."""
         if self.lengths.device == device:
             return self
-        moved = {item.name: _move(getattr(self, item.name), device) for item in fields(self)}
-        return replace(self, **moved)
+        moved: dict[str, Any] = {item.name: _move(getattr(self, item.name), device) for item in fields(self)}
+        return Batch(**moved)
 
 
 class SequenceTensors:
@@ -64,9 +67,11 @@ class SequenceTensors:
     Args:
         encoded: the rows.
         with_bags: also prepare the weights of the linear path over counts.
+        offset: (n, C) to be added to the outputs of each row in place of the wide path's.
     """
 
-    def __init__(self, encoded: EncodedSequences, *, with_bags: bool = False) -> None:
+    def __init__(self, encoded: EncodedSequences, *, with_bags: bool = False, offset: np.ndarray | None = None) -> None:
+        self._offset = None if offset is None else torch.from_numpy(offset)
         self.lengths = torch.from_numpy(np.ascontiguousarray(encoded.lengths))
         self._starts = torch.from_numpy(np.ascontiguousarray(encoded.offsets[:-1]))
         self._n_events = len(encoded.age_days)
@@ -107,6 +112,7 @@ class SequenceTensors:
             is_step=is_step,
             profile_ids={name: ids[rows] for name, ids in self._profile_ids.items()},
             profile_numbers={name: values[rows] for name, values in self._profile_numbers.items()},
+            offset=None if self._offset is None else self._offset[rows],
             target=None if self.target is None else self.target[rows],
             has_padding=bool((lengths != n_steps).any()),
         )

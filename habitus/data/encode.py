@@ -62,6 +62,12 @@ class EncodedSequences:
         """Events of each row, int64 (n,)."""
         return np.diff(self.offsets)
 
+    @property
+    def labels(self) -> np.ndarray:
+        """The target, where the caller knows that there is one."""
+        assert self.target is not None, "these rows were encoded without a target"
+        return self.target
+
     def take(self, rows: np.ndarray) -> EncodedSequences:
         """Return the given rows, in the given order."""
         rows = np.asarray(rows)
@@ -142,26 +148,26 @@ class Encoder:
             offsets=offsets,
             ids={name: lists[name] for name in self.sizes},
             numbers={name: values for name, values in lists.items() if name not in self.sizes},
-            **_time_features(time_us, offsets, cutoff_us),
             profile_ids={name: scalars[name] for name in self.profile_sizes},
             profile_numbers={name: v for name, v in scalars.items() if name not in self.profile_sizes},
             n_events=np.asarray(table[N_EVENTS]),
             example=np.asarray(table[EXAMPLE]),
+            **_time_features(time_us, offsets, cutoff_us),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for the bundle."""
         return {
             "schema": self.schema.to_json(),
-            "fields": {name: fitted.to_json() for name, fitted in self.fields.items()},
-            "profile": {name: fitted.to_json() for name, fitted in self.profile.items()},
+            "fields": [{"name": name, **fitted.to_json()} for name, fitted in self.fields.items()],
+            "profile": [{"name": name, **fitted.to_json()} for name, fitted in self.profile.items()],
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Encoder:
         """Build from `to_json` data."""
-        fields = {name: _fitted_from_json(item) for name, item in data["fields"].items()}
-        profile = {name: _fitted_from_json(item) for name, item in data["profile"].items()}
+        fields = {item["name"]: _fitted_from_json(item) for item in data["fields"]}
+        profile = {item["name"]: _fitted_from_json(item) for item in data["profile"]}
         return cls(Schema.from_json(data["schema"]), fields, profile)
 
 
@@ -170,7 +176,8 @@ def gives_ids(fitted: Fitted) -> bool:
     return isinstance(fitted, Vocabulary) or fitted.spec.bins is not None
 
 
-def _fitted_from_json(data: dict[str, Any]) -> Fitted:
+def _fitted_from_json(item: Mapping[str, Any]) -> Fitted:
+    data = {key: value for key, value in item.items() if key != "name"}  # a list keeps the order of the fields
     return Vocabulary.from_json(data) if data["kind"] == "category" else Scaler.from_json(data)
 
 
@@ -245,6 +252,16 @@ def _concatenate(parts: list[EncodedSequences]) -> EncodedSequences:
         return {key: np.concatenate([getattr(part, name)[key] for part in parts]) for key in keys}
 
     lengths = np.concatenate([part.lengths for part in parts])
-    flat = {name: joined(name) for name in ("age_days", "gap_days", "hour", "weekday", "n_events", "example")}
-    dicts = {name: joined_dict(name) for name in ("ids", "numbers", "profile_ids", "profile_numbers")}
-    return EncodedSequences(offsets=np.concatenate([[0], np.cumsum(lengths)]), **dicts, **flat)
+    return EncodedSequences(
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        ids=joined_dict("ids"),
+        numbers=joined_dict("numbers"),
+        age_days=joined("age_days"),
+        gap_days=joined("gap_days"),
+        hour=joined("hour"),
+        weekday=joined("weekday"),
+        profile_ids=joined_dict("profile_ids"),
+        profile_numbers=joined_dict("profile_numbers"),
+        n_events=joined("n_events"),
+        example=joined("example"),
+    )

@@ -79,8 +79,6 @@ class BatchSampler:
     def epoch_batches(self, epoch: int) -> list[np.ndarray]:
         """Return this process's batches of an epoch, in order; the same for the same (seed, epoch)."""
         rng = np.random.default_rng([self.seed, epoch])
-        batches = length_batches(
-            self.lengths, batch_tokens=self.batch_tokens, batch_rows=self.batch_rows, rng=rng
-        )
+        batches = length_batches(self.lengths, batch_tokens=self.batch_tokens, batch_rows=self.batch_rows, rng=rng)
         missing = -len(batches) % self.n_processes
         return (batches + batches[:missing])[self.process :: self.n_processes]

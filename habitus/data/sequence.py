@@ -182,9 +182,7 @@ def _sorted(events: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     return events.sort(_ENTITY, schema.time, _ROW)
 
 
-def _rows(
-    events: pl.DataFrame, examples: pl.DataFrame, schema: Schema, max_length: int, history: History
-) -> pa.Table:
+def _rows(events: pl.DataFrame, examples: pl.DataFrame, schema: Schema, max_length: int, history: History) -> pa.Table:
     """Slice sorted events into one row an example (or several windows)."""
     begin, end = _history_bounds(events, examples, schema)
     row, window, start, stop = _cut(begin, end, max_length, history)

@@ -94,6 +94,45 @@ class Split:
                 )
 
 
+@dataclass(frozen=True)
+class Fold:
+    """One fold of a cross-validation by entity: a drop-in for `Split`.
+
+    Args:
+        number: which fold judges, from 0.
+        n_folds: into how many the entities are divided.
+        validation: share of the other entities that chooses the best epoch.
+        seed: of the division, the same for all folds.
+
+    >>> table = pl.DataFrame({"user_id": ["a", "b", "c", "d", "e", "f"]})
+    >>> (Fold(0, n_folds=3, validation=0.25).assign(table, "user_id", "cutoff") == "test").sum()
+    np.int64(2)
+    """
+
+    number: int
+    n_folds: int = 5
+    validation: float = 0.15
+    seed: int = 0
+    by: str = "fold"
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.number < self.n_folds and self.n_folds > 1):
+            raise ConfigError(f"number={self.number} is no fold of n_folds={self.n_folds}; folds count from 0.")
+
+    def assign(self, examples: pl.DataFrame, entity: str, cutoff: str) -> np.ndarray:
+        """Return "train", "validation" or "test" for each example."""
+        codes = examples[entity].rank("dense").to_numpy().astype(np.int64) - 1
+        draw = np.random.default_rng(self.seed).permutation(codes.max() + 1)
+        position = (draw[codes] + 0.5) / len(draw)
+        fold = np.floor(position * self.n_folds).astype(int)
+        within = np.random.default_rng([self.seed, self.number]).random(len(draw))[codes]
+        return np.where(fold == self.number, "test", np.where(within < self.validation, "validation", "train"))
+
+    def sentence(self) -> str:
+        """Say the rule in words, for reports."""
+        return f"fold {self.number + 1} of {self.n_folds} by entity (seed {self.seed}) judges"
+
+
 def _by_position(position: np.ndarray, validation: float, test: float) -> np.ndarray:
     """Positions in [0, 1): the lowest share judges, the next validates, the rest trains."""
     return np.where(position < test, "test", np.where(position < test + validation, "validation", "train"))

@@ -15,7 +15,7 @@ import numpy as np
 from habitus.data.options import Data
 from habitus.data.split import Split
 from habitus.errors import ConfigError
-from habitus.evaluate.run import run_facts, write_json, write_report_if_possible, write_run
+from habitus.evaluate.run import Audit, run_facts, write_json, write_report_if_possible, write_run
 from habitus.evaluation import difference
 from habitus.metrics import Interval
 from habitus.model import Options, SequenceModel
@@ -38,6 +38,7 @@ def compare_run(
     seed: int = 0,
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: (),
     command: str = "",
+    audit: Audit | None = None,
 ) -> dict[str, Any]:
     """Fit every backbone and rival on the same rows and write what came of it.
 
@@ -50,6 +51,7 @@ def compare_run(
         data, split, training, options, seed: as for `SequenceModel`; the same for each.
         callbacks: gives the callbacks that watch the model of a name.
         command: how to run it again, for the report.
+        audit: looks for leaks in the log and the examples, for the report.
 
     Returns:
         What `compare.json` holds: metrics of each model, paired differences, and the verdict in a sentence.
@@ -73,7 +75,7 @@ def compare_run(
         seconds[model.name] = model.result_.seconds
     document = _document(task, models, prepared, seconds)
     document["run"] = run_facts(next(iter(models.values())), command, time.monotonic() - began)
-    _write(models, prepared, document, out, command, time.monotonic() - began)
+    _write(models, prepared, document, out, audit)
     return document
 
 
@@ -82,11 +84,12 @@ def _write(
     prepared: Prepared,
     document: dict[str, Any],
     out: Path,
-    command: str,
-    seconds: float,
+    audit: Audit | None,
 ) -> None:
+    facts = document["run"]
     for number, (name, model) in enumerate(models.items()):
-        write_run(model, prepared, out / name if number else out, command=command, seconds=seconds)
+        folder = out / name if number else out
+        write_run(model, prepared, folder, command=facts["command"], seconds=facts["seconds"], audit=audit)
     scores = _all_scores(models)
     scores.write_parquet(out / "test_scores.parquet")
     write_json(out / "compare.json", document)
@@ -111,12 +114,13 @@ def _document(
 ) -> dict[str, Any]:
     answers, target = _answers(task, models)
     named = {model.name: model for model in models.values()}
-    entries = {}
+    entries: dict[str, Any] = {}
     for name, answer in answers.items():
         metrics = {key: interval.to_json() for key, interval in task.metrics(target, answer).items()}
-        entries[name] = {"metrics": metrics}
+        cost = {}
         if name in named:
-            entries[name] |= {"seconds": round(seconds[name], 2), "parameters": named[name].result_.parameters}
+            cost = {"seconds": round(seconds[name], 2), "parameters": named[name].result_.parameters}
+        entries[name] = {"metrics": metrics, **cost}
     first = next(iter(answers))
     pairs = {f"{first} - {name}": difference(task, target, answers[first], answers[name]) for name in list(answers)[1:]}
     return {

@@ -11,7 +11,7 @@ import polars as pl
 from habitus.backbones import GRU, Transformer
 from habitus.data.simulate import simulate_installs, write_installs
 from habitus.evaluate.compare import compare_run
-from habitus.evaluate.run import write_json, write_report_if_possible
+from habitus.evaluate.run import Audit, write_json, write_report_if_possible
 from habitus.metrics import Interval, classification_metrics
 from habitus.tasks import Classify
 from habitus.training import Callback, Training
@@ -25,6 +25,7 @@ def run_demo(
     training: Training | None = None,
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: (),
     command: str = "",
+    audit: Audit | None = None,
 ) -> dict[str, Any]:
     """Simulate a log in `out/data`, compare Transformer, GRU and counting on it, and write the report.
 
@@ -43,6 +44,7 @@ def run_demo(
         seed=seed,
         callbacks=callbacks,
         command=command,
+        audit=audit,
     )
     document["best_possible_auc"] = best_possible_auc(out).to_json()
     write_json(out / "compare.json", document)

@@ -1,7 +1,7 @@
 """A run: fit a model on a log and leave a folder that shows what it is worth.
 
-    DIR/model/ metrics.json history.json data.json test_scores.parquet rejects.csv report.html
-    DIR/checkpoint/ (while training) DIR/logs/ (of the tracker)
+DIR/model/ metrics.json history.json data.json test_scores.parquet rejects.csv report.html
+DIR/checkpoint/ (while training) DIR/logs/ (of the tracker)
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from habitus.atomic import write_file
-from habitus.audit.leakage import find_leaks
+from habitus.data.events import EventLog
+from habitus.data.examples import Examples
 from habitus.errors import MissingExtraError
 from habitus.evaluate.report import write_report
 from habitus.evaluate.summary import describe
@@ -30,6 +30,7 @@ from habitus.model import SequenceModel
 from habitus.prepared import Prepared, prepare
 from habitus.training import Callback
 
+Audit = Callable[[EventLog, Examples, np.ndarray], Sequence[Any]]  # returns findings with to_json()
 _VERSIONS = ("torch", "polars", "numpy", "scikit-learn", "lightgbm")
 _STALE = ("compare.json", "report.html", "metrics.json", "data.json", "test_scores.parquet", "rejects.csv")
 
@@ -43,6 +44,7 @@ def fit_run(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     command: str = "",
+    audit: Audit | None = None,
 ) -> SequenceModel:
     """Fit a model and write its run folder, report included.
 
@@ -53,6 +55,7 @@ def fit_run(
         resume: go on from the checkpoint that a killed run left in the folder.
         callbacks: watch the training.
         command: how to run it again, for the report.
+        audit: looks for leaks in the log and the examples, for the report (`habitus.audit.find_leaks`).
     """
     out, began = Path(out), time.monotonic()
     prepared = prepare(model.task, events, examples, model.data, model.split)
@@ -60,18 +63,26 @@ def fit_run(
     model.fit_prepared(prepared, folder=out, resume=resume, callbacks=callbacks)
     for name in _STALE:
         (out / name).unlink(missing_ok=True)
-    write_run(model, prepared, out, command=command, seconds=time.monotonic() - began)
+    write_run(model, prepared, out, command=command, seconds=time.monotonic() - began, audit=audit)
     if model.evaluation_ is not None:
         write_report_if_possible(out)
     return model
 
 
-def write_run(model: SequenceModel, prepared: Prepared, out: Path, *, command: str, seconds: float) -> None:
+def write_run(
+    model: SequenceModel,
+    prepared: Prepared,
+    out: Path,
+    *,
+    command: str,
+    seconds: float,
+    audit: Audit | None = None,
+) -> None:
     """Write the run folder of a fitted model; the checkpoint goes once the bundle stands."""
     model.save(out / "model")
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
     write_json(out / "history.json", model.history_)
-    write_json(out / "data.json", _data(model, prepared))
+    write_json(out / "data.json", _data(model, prepared, audit))
     if model.evaluation_ is not None:
         write_json(out / "metrics.json", metrics_document(model, run_facts(model, command, seconds)))
         model.evaluation_.scores.write_parquet(out / "test_scores.parquet")
@@ -112,7 +123,7 @@ def run_facts(model: SequenceModel, command: str, seconds: float) -> dict[str, A
     return {
         "command": command,
         "seed": model.seed,
-        "threads": torch.get_num_threads(),
+        "threads": model.result_.threads,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONS}},
         "machine": f"{platform.system()} {platform.machine()}",
         "date": datetime.now(UTC).date().isoformat(),
@@ -126,14 +137,15 @@ def write_json(path: Path, document: Any) -> None:
     write_file(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
-def _data(model: SequenceModel, prepared: Prepared) -> dict[str, Any]:
+def _data(model: SequenceModel, prepared: Prepared, audit: Audit | None) -> dict[str, Any]:
     positive = 1 if model.task.is_binary else None
     split = model.split
     document = describe(
         prepared, positive=positive, split_sentence=split.sentence(), split_by=split.by, seed=split.seed
     )
-    leaks = find_leaks(prepared.log, prepared.examples, prepared.part)
-    return document | {"padding_waste": model.result_.padding_waste, "leaks": [leak.to_json() for leak in leaks]}
+    if audit is not None:
+        document["leaks"] = [leak.to_json() for leak in audit(prepared.log, prepared.examples, prepared.part)]
+    return document | {"padding_waste": model.result_.padding_waste}
 
 
 def _confusion(model: SequenceModel) -> list[list[int]]:

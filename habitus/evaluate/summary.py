@@ -15,7 +15,9 @@ _COMMONEST = 15
 _BINS = 20
 
 
-def describe(prepared: Prepared, *, positive: int | None, split_sentence: str, split_by: str, seed: int) -> dict[str, Any]:
+def describe(
+    prepared: Prepared, *, positive: int | None, split_sentence: str, split_by: str, seed: int
+) -> dict[str, Any]:
     """Return the description of a run's data.
 
     Args:
@@ -25,7 +27,7 @@ def describe(prepared: Prepared, *, positive: int | None, split_sentence: str, s
     """
     encoded, schema = prepared.encoded, prepared.encoder.schema
     frame = prepared.examples.frame
-    is_positive = None if positive is None else encoded.target == positive
+    is_positive = None if positive is None else np.equal(encoded.labels, positive)
     return {
         "source": prepared.log.source,
         "events": int(encoded.lengths.sum()),
@@ -121,7 +123,9 @@ def _commonest(encoder: Encoder, encoded: EncodedSequences, is_positive: np.ndar
                     "value": fitted.values[code - N_RESERVED],
                     "count": int(counts[code]),
                     "share": len(with_it) / max(len(encoded), 1),
-                    "rate_with": None if is_positive is None or not len(with_it) else float(is_positive[with_it].mean()),
+                    "rate_with": None
+                    if is_positive is None or not len(with_it)
+                    else float(is_positive[with_it].mean()),
                 }
             )
     return found

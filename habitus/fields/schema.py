@@ -6,7 +6,7 @@ and decides how a new log is read. Knows one column at a time; row order is the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -61,8 +61,8 @@ class Schema:
         plain = {name: getattr(self, name) for name in _PLAIN}
         return {
             **plain,
-            "fields": {name: field_to_json(spec) for name, spec in self.fields.items()},
-            "profile": {name: field_to_json(spec) for name, spec in self.profile.items()},
+            "fields": [{"name": name, **field_to_json(spec)} for name, spec in self.fields.items()],
+            "profile": [{"name": name, **field_to_json(spec)} for name, spec in self.profile.items()],
         }
 
     @classmethod
@@ -70,10 +70,18 @@ class Schema:
         """Build from `to_json` data."""
         rest = {name: value for name, value in data.items() if name not in ("fields", "profile")}
         return cls(
-            fields={name: field_from_json(spec, name) for name, spec in data.get("fields", {}).items()},
-            profile={name: field_from_json(spec, name) for name, spec in data.get("profile", {}).items()},
+            fields=_named_fields(data.get("fields", [])),
+            profile=_named_fields(data.get("profile", [])),
             **rest,
         )
+
+
+def _named_fields(items: Sequence[Mapping[str, Any]]) -> dict[str, Field]:
+    """Build fields from a list, which keeps their order in every JSON."""
+    return {
+        item["name"]: field_from_json({key: value for key, value in item.items() if key != "name"}, item["name"])
+        for item in items
+    }
 
 
 def field_to_json(spec: Field) -> dict[str, Any]:

@@ -49,7 +49,9 @@ class Classify(Task):
         positive: str | None = None,
     ) -> None:
         if class_weight is not None and class_weight != "balanced" and not isinstance(class_weight, Mapping):
-            raise ConfigError(f"class_weight={class_weight!r}; use 'balanced', a mapping of class to weight, or leave it out.")
+            raise ConfigError(
+                f"class_weight={class_weight!r}; use 'balanced', a mapping of class to weight, or leave it out."
+            )
         self._target = target if isinstance(target, str) else tuple(target)
         self.class_weight = class_weight
         self.positive = positive
@@ -98,7 +100,9 @@ class Classify(Task):
         if self.multi_label:
             return np.stack([_as_flags(values[name]) for name in self._target], axis=1)
         strings = as_category_strings(values[str(self._target)])
-        index = strings.replace_strict(self.classes_, list(range(len(self.classes_))), default=-1, return_dtype=pl.Int64)
+        index = strings.replace_strict(
+            self.classes_, list(range(len(self.classes_))), default=-1, return_dtype=pl.Int64
+        )
         if (index == -1).any():
             unknown = strings.filter(index == -1)[0]
             raise DataError(
@@ -191,7 +195,9 @@ class Classify(Task):
         assert isinstance(self.class_weight, Mapping)
         missing = set(self.classes_) - {str(name) for name in self.class_weight}
         if missing:
-            raise ConfigError(f"class_weight gives no weight for {sorted(missing)}; name every class of {self.classes_}.")
+            raise ConfigError(
+                f"class_weight gives no weight for {sorted(missing)}; name every class of {self.classes_}."
+            )
         return [float(self.class_weight[name]) for name in self.classes_]
 
 
@@ -206,5 +212,7 @@ def _natural(name: str) -> tuple[int, float, str]:
 def _as_flags(values: pl.Series) -> np.ndarray:
     flags = values.cast(pl.Float32, strict=False)
     if not flags.is_in([0.0, 1.0]).fill_null(False).all():
-        raise DataError(f"The label column '{values.name}' must hold 0 and 1 only; it holds other values or missing ones.")
+        raise DataError(
+            f"The label column '{values.name}' must hold 0 and 1 only; it holds other values or missing ones."
+        )
     return flags.to_numpy()

@@ -1,8 +1,8 @@
 """The network of a whole-sequence task: events -> backbone -> pool -> head, with the profile and counts joined.
 
-    fields (B,T) --embed--> (B,T,D) --backbone--> (B,T,D) --pool--> (B,D) --+-- head --> (B,C) --+--> outputs
-    profile (B,) --embed--------------------------------------------> (B,P) --+                  |
-    counts and profile -------------------------------- linear (wide) --------------------> (B,C) -+
+fields (B,T) --embed--> (B,T,D) --backbone--> (B,T,D) --pool--> (B,D) --+-- head --> (B,C) --+--> outputs
+profile (B,) --embed--------------------------------------------> (B,P) --+                  |
+counts and profile -------------------------------- linear (wide) --------------------> (B,C) -+
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from habitus.backbones import GRU, Transformer
-from habitus.backbones.embed import EventEmbedding, LinearBag, ProfileEmbedding
+from habitus.backbones.embed import EventEmbedding, ProfileEmbedding
 from habitus.backbones.pool import Pool
 from habitus.data.batch import Batch
 from habitus.tasks.base import Task
+from habitus.tasks.wide import WideBag
 
 Backbone = Transformer | GRU
 _PROFILE_WIDTH = 8
@@ -69,7 +70,7 @@ class SequenceNetwork(nn.Module):
         self.pool = Pool(backbone.pooling, width)
         self.profile = ProfileEmbedding(inputs.profile_sizes, inputs.profile_number_names, _PROFILE_WIDTH)
         self.head = task.build_head(width + 1 + self.profile.width)
-        self.wide = LinearBag(inputs.sizes, inputs.profile_sizes, task.n_outputs) if wide else None
+        self.wide = WideBag(inputs.sizes, inputs.profile_sizes, task.n_outputs) if wide else None
 
     def states(self, batch: Batch) -> Tensor:
         """Return step states (B, T, D)."""
@@ -80,6 +81,8 @@ class SequenceNetwork(nn.Module):
         pooled = self.pool(self.states(batch), batch.is_step, batch.lengths)
         log_length = batch.lengths.to(pooled.dtype).log()[:, None]  # pooling forgets how many events there are
         outputs = self.head(torch.cat([pooled, log_length, self.profile(batch)], dim=-1))
+        if batch.offset is not None:
+            return outputs + batch.offset
         return outputs + self.wide(batch) if self.wide is not None else outputs
 
 

@@ -63,12 +63,17 @@ def save_checkpoint(
     tensors |= {f"best/{name}": value for name, value in best.items()}
     tensors |= {f"average/{name}": value for name, value in average.items()}
     for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items() if value is not None}
+        tensors |= {
+            f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items() if value is not None
+        }
     tensors["random/torch"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()
     with replace_folder(folder) as temporary:
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary / "state.safetensors")
+        save_file(
+            {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
+            temporary / "state.safetensors",
+        )
         (temporary / "progress.json").write_text(json.dumps(asdict(progress)), "utf-8")
 
 

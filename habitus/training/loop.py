@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from habitus.data.batch import SequenceTensors
+from habitus.data.batch import Batch, SequenceTensors
 from habitus.data.loader import BatchSampler, length_batches, padding_waste
 from habitus.errors import TrainingError, require
 from habitus.tasks.base import Task
@@ -40,6 +40,7 @@ class TrainingResult:
     seconds: float
     padding_waste: float
     parameters: int
+    threads: int
     resumed_at_step: int | None
 
 
@@ -100,7 +101,7 @@ def train(
         progress, best, average = load_checkpoint(checkpoint, progress.fingerprint, raw_network, optimizer)
         average = {name: value.to(accelerator.device) for name, value in average.items()}
         resumed_at_step = progress.step
-    facts = {
+    facts: dict[str, Any] = {
         "n_batches": n_batches,
         "epochs": training.epochs,
         "position": progress.epoch * n_batches + progress.position,
@@ -121,7 +122,7 @@ def train(
                 began = time.monotonic()
                 batch = train_rows.gather(batches[progress.position]).to(accelerator.device)
                 with accelerator.autocast():
-                    loss_B = task.loss(network(batch).float(), batch.target)
+                    loss_B = task.loss(network(batch).float(), _target(batch))
                 loss = loss_B.sum() / (mean_rows * training.accumulate)
                 _refuse_non_finite(loss, progress)
                 accelerator.backward(loss)
@@ -136,7 +137,8 @@ def train(
                 progress.epoch_seconds += seconds
                 for callback in callbacks:
                     events_per_s = int(batch.lengths.sum()) / max(seconds, 1e-9)
-                    callback.on_batch({"epoch": progress.epoch + 1, "loss": float(loss_B.detach().mean()), "events_per_s": events_per_s})
+                    shown = {"epoch": progress.epoch + 1, "loss": float(loss_B.detach().mean())}
+                    callback.on_batch(shown | {"events_per_s": events_per_s})
                 at_step = progress.position % training.accumulate == 0
                 if checkpoint and at_step and time.monotonic() - last_saved >= training.checkpoint_every_s:
                     _save(accelerator, checkpoint, progress, raw_network, optimizer, best, average)
@@ -147,7 +149,8 @@ def train(
             record = _validate(accelerator, raw_network, task, validation_rows, training, judged)
             is_best = progress.best_metric is None or record["validation_metric"] > progress.best_metric
             if is_best:
-                best, progress.best_metric, progress.best_epoch = _copy(judged), record["validation_metric"], progress.epoch + 1
+                best = _copy(judged)
+                progress.best_metric, progress.best_epoch = record["validation_metric"], progress.epoch + 1
             progress.stale_epochs = 0 if is_best else progress.stale_epochs + 1
             progress.seconds += progress.epoch_seconds
             record = {
@@ -177,9 +180,14 @@ def train(
     # -- the best epoch's weights, on the CPU
     raw_network.load_state_dict(best)
     raw_network.to("cpu").eval()
-    waste = facts["padding_waste"]
     return TrainingResult(
-        progress.history, progress.best_epoch, progress.seconds, waste, facts["parameters"], resumed_at_step
+        progress.history,
+        progress.best_epoch,
+        progress.seconds,
+        facts["padding_waste"],
+        facts["parameters"],
+        progress.threads,
+        resumed_at_step,
     )
 
 
@@ -248,11 +256,16 @@ def _update_average(average: dict[str, Tensor], network: nn.Module, share: float
             value.copy_(state[name])
 
 
+def _target(batch: Batch) -> Tensor:
+    assert batch.target is not None, "training rows need a target"
+    return batch.target
+
+
 def _refuse_non_finite(loss: Tensor, progress: Progress) -> None:
     if not math.isfinite(float(loss.detach())):
         raise TrainingError(
-            f"The loss is {float(loss.detach())} in epoch {progress.epoch + 1}, batch {progress.position + 1}; the run stops "
-            "before its weights are spoilt. Lower learning_rate, or look at the numbers of the log with habitus check."
+            f"The loss is {float(loss.detach())} in epoch {progress.epoch + 1}, batch {progress.position + 1}; the run "
+            "stops before its weights are spoilt. Lower learning_rate, or look at the log with habitus check."
         )
 
 

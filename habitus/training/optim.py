@@ -43,7 +43,7 @@ class Training:
     'adamw'
     """
 
-    epochs: int = 20
+    epochs: int = 16
     batch_tokens: int = 8192
     batch_rows: int = 64
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -53,7 +53,7 @@ class Training:
     warmup: float = 0.05
     clip_norm: float = 1.0
     accumulate: int = 1
-    average: float = 0.0
+    average: float = 0.99
     precision: Literal["fp32", "bf16"] = "fp32"
     patience: int = 5
     checkpoint_every_s: float = 30.0

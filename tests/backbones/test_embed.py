@@ -1,12 +1,12 @@
-"""Embeddings: fields add up, times are encoded as equation 1 says, the wide path is a linear model over counts."""
+"""Embeddings: fields add up, times are encoded as equation 1 of the paper says, padding has no vector."""
 
-from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from habitus.backbones.embed import KNOTS_DAYS, EventEmbedding, LinearBag, PiecewiseLinear, ProfileEmbedding
+from habitus.backbones.embed import KNOTS_DAYS, EventEmbedding, PiecewiseLinear, ProfileEmbedding
 from habitus.data.batch import SequenceTensors
 from habitus.data.encode import EncodedSequences
 
@@ -78,33 +78,6 @@ def test_profile_vectors_stand_side_by_side():
     assert ProfileEmbedding({}, [], 4)(batch_of(make(profile=False))).shape == (4, 0)
 
 
-@torch.no_grad()
-def test_the_wide_path_is_linear_in_the_log_of_one_plus_the_counts():
-    encoded, module = make(), LinearBag(SIZES, PROFILE_SIZES, 2)
-    for parameter in module.parameters():
-        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
-    events, profile = (list(group.values()) for group in (module.events, module.profile))
-    for row, logits in enumerate(module(batch_of(encoded))):
-        own = slice(*encoded.offsets[row : row + 2])
-        expected = profile[0].weight[encoded.profile_ids["region"][row]].clone()
-        for table, ids in zip(events, encoded.ids.values(), strict=True):
-            for value, n in Counter(ids[own].tolist()).items():
-                expected += table.weight[value] * np.log1p(n)
-        torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
-
-
-@torch.no_grad()
-def test_the_wide_path_starts_at_nothing():
-    assert not LinearBag(SIZES, PROFILE_SIZES, 3)(batch_of(make())).any()
-
-
-@torch.no_grad()
-def test_the_wide_path_of_a_log_without_categories_adds_nothing():
-    """A log of amounts only has nothing to count; the default options must not stumble over it."""
-    outputs = torch.zeros(4, 2) + LinearBag({}, {}, 2)(batch_of(make(ids=False, profile=False)))
-    assert outputs.shape == (4, 2) and not outputs.any()
-
-
 @pytest.mark.parametrize("names", [("a.b", "a_db"), ("a.b", "a_b"), ("keys", "items"), ("a__b", "a_b")])
 def test_any_two_field_names_have_tables_of_their_own(names):
     module = EventEmbedding(dict.fromkeys(names, 5), names, 4, 0.0)
@@ -117,3 +90,26 @@ def test_padding_has_no_vector_and_learns_none():
     assert not table.weight[0].any() and table.weight[1:].any()
     table(torch.tensor([0, 3])).sum().backward()
     assert not table.weight.grad[0].any() and table.weight.grad[3].any()
+
+
+def test_in_training_some_values_of_a_large_field_are_read_as_unknown():
+    ids = torch.full((1, 4000), 300)
+    batch = batch_of(make(numbers=False, profile=False))
+    module = EventEmbedding({"item": 1000, "kind": 9}, [], 4, 0.0, value_dropout=0.25, use_time=False)
+    tables = dict(zip(("item", "kind"), module.categories.values(), strict=True))
+    seen = {}
+    for name, table in tables.items():
+        table.register_forward_pre_hook(lambda module, inputs, name=name: seen.update({name: inputs[0]}))
+    module.train()(replace(batch, ids={"item": ids, "kind": ids.clamp_max(8)}))
+    assert (seen["item"] == 1).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert set(seen["item"].unique().tolist()) == {1, 300} and seen["kind"].unique().tolist() == [8]
+    module.eval()(replace(batch, ids={"item": ids, "kind": ids.clamp_max(8)}))
+    assert seen["item"].unique().tolist() == [300]
+
+
+def test_padding_is_never_read_as_unknown():
+    module, seen = EventEmbedding({"item": 1000}, [], 4, 0.0, value_dropout=0.9, use_time=False).train(), []
+    next(iter(module.categories.values())).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    batch = batch_of(make(numbers=False, profile=False))
+    module(replace(batch, ids={"item": torch.zeros(1, 500, dtype=torch.long)}))
+    assert not seen[0].any()

@@ -121,11 +121,14 @@ def test_an_empty_parquet_partition_changes_nothing(tmp_path):
 
 def test_csv_entities_and_categories_keep_their_leading_zeros(tmp_path):
     path = tmp_path / "log.csv"
-    path.write_text("user_id,timestamp,zip,n\n007,2024-01-01T00:00:00Z,01234,5\n07,2024-01-01T00:00:00Z,99999,6\n")
-    events = events_of(read_events(path, fields={"n": "number"}))
-    assert events["user_id"].to_list() == ["007", "07"]
-    assert events["zip"].to_list() == ["01234", "99999"]
-    assert events["n"].to_list() == [5.0, 6.0]
+    zips = [f"{i:05d}" for i in range(1, 41)]  # more values than a code in a column of integers would have
+    path.write_text("user_id,timestamp,zip,n\n" + "".join(f"007,2024-01-01T00:00Z,{zip_},5\n" for zip_ in zips))
+    log = read_events(path, fields={"n": "number"})
+    assert log.schema.fields == {"zip": Category(), "n": Number()}
+    events = events_of(log)
+    assert events["user_id"].to_list() == ["007"] * 40
+    assert events["zip"].to_list() == zips
+    assert events["n"].to_list() == [5.0] * 40
 
 
 def test_csv_quotes_line_ends_and_empty_values_are_kept_apart(tmp_path):

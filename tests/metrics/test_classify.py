@@ -14,6 +14,9 @@ from scipy.stats import ks_2samp
 from habitus.errors import ConfigError, DataError
 from habitus.metrics import METRICS, MICRO_METRICS, classification_metrics, paired_difference, paired_metric_differences
 
+# scipy's p-value, which we do not use, divides by zero for tiny samples.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:scipy")
+
 
 def honest(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw rows whose probability p is uniform and true: P(target = 1 | p) = p."""
