@@ -37,6 +37,7 @@ from habitus.training import Callback, Training, TrainingResult, score, train
 
 BACKBONES: dict[str, type[Transformer] | type[GRU]] = {"transformer": Transformer, "gru": GRU}
 TASKS = {"classify": Classify}
+CALIBRATIONS = ("none", "platt", "isotonic", "temperature")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Options:
     baselines: tuple[str, ...] = tuple(BASELINES)
 
     def __post_init__(self) -> None:
+        if self.calibration not in CALIBRATIONS:
+            raise ConfigError(f"calibration={self.calibration!r}; {did_you_mean(self.calibration, CALIBRATIONS)}")
+        if not 0 <= self.value_dropout < 1:
+            raise ConfigError(f"value_dropout={self.value_dropout} is a share: 0 or more and below 1.")
         for name in self.baselines:
             if name not in BASELINES:
                 raise ConfigError(f"There is no baseline '{name}'; {did_you_mean(name, BASELINES)}")
@@ -140,6 +145,7 @@ class SequenceModel:
         callbacks: Sequence[Callback] = (),
     ) -> SequenceModel:
         """Train on rows that `habitus.prepared.prepare` made; `rivals` that are fitted already are taken over."""
+        self._refuse_useless_calibration()
         self.encoder_ = prepared.encoder
         train_rows, validation_rows = prepared.rows("train"), prepared.rows("validation")
         torch.manual_seed(self.seed)
@@ -311,11 +317,17 @@ class SequenceModel:
     def _fit_calibration(self, validation_rows: EncodedSequences) -> Calibration:
         if self.options.calibration == "none":
             return Calibration("none", {})
-        if self.task.multi_label:
-            raise ConfigError("calibration works on one target; leave it out for several labels.")
         answer = self.task.decode(score(self.network_, self._tensors(validation_rows)))
         kind: Any = self.options.calibration
         return fit_calibration(validation_rows.labels, self.task.scored(answer), kind)
+
+    def _refuse_useless_calibration(self) -> None:
+        """Refuse before training what could only fail after it."""
+        kind, n_classes = self.options.calibration, self.task.n_outputs
+        if kind != "none" and self.task.multi_label:
+            raise ConfigError("calibration works on one target; leave it out for several labels.")
+        if kind in ("platt", "isotonic") and n_classes > 2:
+            raise ConfigError(f"calibration={kind!r} is for two classes, not {n_classes}; use 'temperature'.")
 
     def _calibrated(self, answer: np.ndarray) -> np.ndarray:
         if self.calibration_.kind == "none":

@@ -160,7 +160,7 @@ def test_a_file_is_answered_as_the_table_in_it(model, world, tmp_path):
 
 
 def test_without_examples_every_entity_is_judged_after_its_last_event(model, world):
-    log, examples = world
+    log = world[0]
     answer = model.predict(log)
     last = log.group_by("user_id").agg(pl.col("timestamp").max())
     assert set(answer["user_id"]) == set(last["user_id"])
@@ -270,6 +270,23 @@ def test_an_unknown_calibration_is_refused_before_anything_is_trained():
         Options(calibration="plat")
 
 
+class Refuse:
+    """A callback that fails the test if training begins."""
+
+    def on_start(self, facts):
+        pytest.fail("training began")
+
+    def on_end(self): ...
+
+
+@pytest.mark.parametrize(("target", "calibration"), [("region", "platt"), (("risk", "late"), "temperature")])
+def test_a_calibration_that_the_task_cannot_have_is_refused_before_anything_is_trained(world, target, calibration):
+    log, examples = world
+    examples = examples.with_columns(region=pl.Series(["a", "b", "c"] * 20), late=1 - pl.col("risk"))
+    with pytest.raises(ConfigError, match="calibration"):
+        new(task=Classify(target), calibration=calibration).fit(log, examples, callbacks=[Refuse()])
+
+
 def test_a_run_whose_validation_has_one_class_can_be_saved(world, tmp_path):
     """Its validation AUC does not exist, and a bundle holds no NaN."""
     log, examples = world
@@ -317,7 +334,7 @@ def test_what_was_never_seen_is_scored(model):
 
 
 def test_an_empty_history_has_one_answer_wherever_it_comes_from(model, world):
-    log, examples = world
+    log = world[0]
     empty = pl.DataFrame({"user_id": [777, 1], "cutoff": [CUTOFF, START - timedelta(days=1)], "region": ["north"] * 2})
     answer = probability(model, log, empty)
     assert answer[0] == answer[1]  # no such entity; an entity before its first event

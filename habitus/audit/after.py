@@ -2,19 +2,21 @@
 
 Such events are never read, but a cutoff that is set too late lets them in. A log changes with time, so a value that
 is merely new occurs late as well: a value is suspect if it follows the cutoffs more closely than all other events
-of the same days do, or if having it afterwards goes with the target.
+of the same days do and goes with the target, or if having it afterwards all but decides the target.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from habitus.audit.bars import Decides, judge_having
+from habitus.audit.bars import Decides, judge_having, judge_related
 from habitus.audit.case import EXAMPLE, LAST, Case, collect
 from habitus.audit.deciding import best
 from habitus.audit.leak import Leak, counted, shown
@@ -23,7 +25,11 @@ _MIN_ENTITIES = 5
 _NEW_ENTITIES = 20  # a value that is merely new is noted from here on
 _EARLY_SHARE = 0.02  # of a value's events, before the cutoff: still "nearly only after"
 _CHANCE = -3.0  # log10 of the chance, over all values of the field, that a value lands after the cutoffs so often
-_MOST_CANDIDATES, _MOST_NAMED = 200, 5
+_MOST_CANDIDATES, _MOST_NAMED = 200, 3
+_NEARLY_ALL = 0.95
+_LATE = ", as later stages of a process do; they do not go with the target, and are not read."
+_NEW = ", as new values of a changing log do; no model can know them."
+_Judge = Callable[[int, int, int, int, str], Decides | None]
 _FIELD_EVENTS, _FIELD_RATIO = 30, 50.0
 _AFTER, _DAY, _BEFORE = "_after", "_day", "_before"
 
@@ -43,7 +49,7 @@ def find_after(case: Case) -> list[Leak]:
     silent = {leak.numbers["field"] for leak in found}
     for name in case.category_fields:
         if name not in silent:
-            found += _values(case, events, name, days, last)
+            found += _values(case, events, name, days)
     return found
 
 
@@ -90,20 +96,25 @@ def _fields(events: pl.LazyFrame, names: list[str], days: _Days) -> list[Leak]:
     return found
 
 
-def _values(case: Case, events: pl.LazyFrame, name: str, days: _Days, last: pl.DataFrame) -> list[Leak]:
+def _values(case: Case, events: pl.LazyFrame, name: str, days: _Days) -> list[Leak]:
     table, n_values = _candidates(case, events, name)
     if not table.height:
         return []
-    judged = _association(case, events, name, table[name].to_list(), last)
-    warnings, new = [], []
+    having, active = _having(events, name, table[name].to_list())
+    warnings, late, new = [], [], []
     for row in table.rows(named=True):
         chance = _chance(row["entities_before"], row["entities_after"], days.share_after(row["first"], row["last"]))
-        decides = judged.get(row[name])
-        if chance + math.log10(n_values) < _CHANCE or decides:
-            warnings.append(_value_leak(name, row, decides))
+        is_late = chance + math.log10(n_values) < _CHANCE
+        goes_with = _goes_with(case, having[row[name]], active, judge_related if is_late else judge_having)
+        if goes_with or (is_late and not case.labels):
+            warnings.append(_value_leak(name, row, goes_with))
+        elif is_late:
+            late.append(str(row[name]))
         elif row["n_before"] == 0 and row["entities_after"] >= _NEW_ENTITIES:
-            new.append(row)
-    return [*warnings[:_MOST_NAMED], *_further(name, warnings[_MOST_NAMED:]), *_new_values(name, new)]
+            new.append(str(row[name]))
+    warnings.sort(key=lambda leak: -float(leak.numbers.get("auc", 0)))
+    named = [*warnings[:_MOST_NAMED], *_further(name, warnings[_MOST_NAMED:])]
+    return [*named, *_listed(name, "late-values", late, _LATE), *_listed(name, "new-values", new, _NEW)]
 
 
 def _candidates(case: Case, events: pl.LazyFrame, name: str) -> tuple[pl.DataFrame, int]:
@@ -137,36 +148,31 @@ def _chance(before: int, after: int, share_after: float) -> float:
     return math.log10(math.comb(n, before)) + after * math.log10(share_after)
 
 
-def _association(
-    case: Case, events: pl.LazyFrame, name: str, values: list[object], last: pl.DataFrame
-) -> dict[object, Decides]:
-    """Return how having a value after the cutoff goes with the target, among entities with an event after it."""
-    if not case.labels:
-        return {}
+def _having(events: pl.LazyFrame, name: str, values: list[Any]) -> tuple[dict[Any, np.ndarray], np.ndarray]:
+    """Return the examples that have each value after the cutoff, and those that have any event after it."""
     after = events.filter(pl.col(_AFTER))
     active = collect(after.select(EXAMPLE).unique())[EXAMPLE].to_numpy()
     pairs = collect(after.filter(pl.col(name).is_in(values)).select(name, EXAMPLE).unique())
-    found = {}
-    for (value,), rows in pairs.partition_by(name, as_dict=True).items():
-        having = rows[EXAMPLE].to_numpy()
-        decides = best(
-            [
-                judge_having(len(having), int(truth[having].sum()), len(active), int(truth[active].sum()), label)
-                for label, truth in case.labels.items()
-            ]
-        )
-        if decides:
-            found[value] = decides
-    return found
+    parts = pairs.partition_by(name, as_dict=True)
+    return {value: rows[EXAMPLE].to_numpy() for (value,), rows in parts.items()}, active
 
 
-def _value_leak(name: str, row: dict[str, object], decides: Decides | None) -> Leak:
-    n_before = int(str(row["n_before"]))
-    events, entities = (
-        counted(int(str(row["n_after"])), "event"),
-        counted(int(str(row["entities_after"])), "entity", "entities"),
-    )
-    how = "only" if n_before == 0 else f"nearly only ({n_before:,} before)"
+def _goes_with(case: Case, having: np.ndarray, active: np.ndarray, judge: _Judge) -> Decides | None:
+    """Judge a value among the examples with an event after the cutoff: who is silent afterwards is another question.
+
+    Where nearly all of these have the value, as when nothing but the outcome is logged, among all examples.
+    """
+    among = active if len(having) <= _NEARLY_ALL * len(active) else case.examples[EXAMPLE].to_numpy()
+    judged = [
+        judge(len(having), int(truth[having].sum()), len(among), int(truth[among].sum()), label)
+        for label, truth in case.labels.items()
+    ]
+    return best(judged)
+
+
+def _value_leak(name: str, row: dict[str, Any], decides: Decides | None) -> Leak:
+    events, entities = counted(row["n_after"], "event"), counted(row["entities_after"], "entity", "entities")
+    how = f"nearly only ({row['n_before']:,} before)" if row["n_before"] else "only"
     with_target = ""
     if decides and decides.rate_with is not None and decides.rate_without is not None:
         with_target = (
@@ -179,7 +185,7 @@ def _value_leak(name: str, row: dict[str, object], decides: Decides | None) -> L
         "such events out of the log."
     )
     numbers = {"field": name, "value": str(row[name])}
-    numbers |= {key: row[key] for key in ("n_before", "n_after", "entities_before", "entities_after")}  # type: ignore[misc]
+    numbers |= {key: row[key] for key in ("n_before", "n_after", "entities_before", "entities_after")}
     return Leak("warning", "value-after-cutoff", sentence, numbers | (decides.numbers() if decides else {}))
 
 
@@ -191,12 +197,11 @@ def _further(name: str, rest: list[Leak]) -> list[Leak]:
     return [Leak("warning", "value-after-cutoff", sentence, {"field": name, "values": values})]
 
 
-def _new_values(name: str, rows: list[dict[str, object]]) -> list[Leak]:
-    if not rows:
+def _listed(name: str, kind: str, values: list[str], meaning: str) -> list[Leak]:
+    """Return one note on all values of a kind."""
+    if not values:
         return []
-    values = [str(row[name]) for row in rows]
-    sentence = (
-        f"{counted(len(rows), 'value')} of '{name}' (such as {', '.join(map(shown, values[:3]))}) occur only after the "
-        "cutoffs, as new values of a changing log do; no model can know them."
-    )
-    return [Leak("note", "new-values", sentence, {"field": name, "n_values": len(rows), "values": values[:20]})]
+    such = f" (such as {', '.join(map(shown, values[:3]))})" if len(values) > 1 else f" ({shown(values[0])})"
+    verb = "occurs" if len(values) == 1 else "occur"
+    sentence = f"{counted(len(values), 'value')} of '{name}'{such} {verb} only after the cutoffs, or nearly so{meaning}"
+    return [Leak("note", kind, sentence, {"field": name, "n_values": len(values), "values": values[:20]})]

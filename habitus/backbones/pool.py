@@ -1,7 +1,8 @@
 """From step states to one state: mean, count, max, attention, last, or the state of the leading step (cls).
 
 Padded steps never count. `count` is log(1 + sum of relu): each dimension learns what to detect and says how often it
-was there, where a mean would dilute one telling event among many. `attention` is a learned query over the steps
+was there, where a mean would dilute one telling event among many; a layer norm after it takes out what all dimensions
+share, the length. `attention` is a learned query over the steps
 (Yang et al. 2016, "Hierarchical attention networks", eq. 5-7; differs in having no hidden layer before the query).
 """
 
@@ -26,6 +27,8 @@ class Pool(nn.Module):
     def __init__(self, kind: Pooling, width: int) -> None:
         super().__init__()
         self.kind = kind
+        if kind == "count":
+            self.norm = nn.LayerNorm(width)
         if kind == "attention":
             self.query = nn.Linear(width, 1, bias=False)
             nn.init.zeros_(self.query.weight)  # starts as the mean
@@ -39,7 +42,7 @@ class Pool(nn.Module):
         if self.kind == "max":
             return states_BTD.masked_fill(~is_step_BT[..., None], float("-inf")).amax(1)
         if self.kind == "count":
-            return states_BTD.relu().masked_fill(~is_step_BT[..., None], 0.0).sum(1).log1p()
+            return self.norm(states_BTD.relu().masked_fill(~is_step_BT[..., None], 0.0).sum(1).log1p())
         if self.kind == "mean":
             return states_BTD.masked_fill(~is_step_BT[..., None], 0.0).sum(1) / lengths_B[:, None]
         weights_BT = self.query(states_BTD).squeeze(-1).masked_fill(~is_step_BT, float("-inf")).softmax(-1)

@@ -39,7 +39,8 @@ def check(
     Schema, counts, times, fields, duplicates, ties, lengths, rejected rows and leaks; then a verdict.
 
     Example:
-    habitus check --events installs.parquet --examples labels.parquet --target risk
+
+        habitus check --events installs.parquet --examples labels.parquet --target risk
     """
     settings = read_settings(config, given)
     target = target_of(settings)
@@ -124,7 +125,8 @@ def _print(facts: Mapping[str, Any]) -> None:
         say(f"{leak['severity']}: {leak['sentence']}", style="yellow" if leak["severity"] == "warning" else None)
     for trouble in facts["troubles"]:
         say(f"warning: {trouble}", style="yellow")
-    notes([*facts["notes"], *examples.get("notes", [])])
+    # The reader of examples suspects by name as well; the leak check above has said it better.
+    notes(one for one in [*facts["notes"], *examples.get("notes", [])] if not one.startswith("Suspected leak"))
     say(facts["verdict"], style="bold")
     if examples and not examples["target"]:
         note("next: the same command with --target NAME, the column to predict")

@@ -50,7 +50,8 @@ def habitus(
     Results go to standard output, progress and notes to standard error. Exit codes: 0 done, 1 failed, 2 misused.
 
     Example:
-    habitus demo --out runs/demo
+
+        habitus demo --out runs/demo
     """
 
 
@@ -62,14 +63,14 @@ def _group(name: str, summary: str) -> typer.Typer:
 
 _fit = _group(
     "fit",
-    "Train a model and judge it.\n\nExample:\n"
+    "Train a model and judge it.\n\nExample:\n\n    "
     "habitus fit classify --events installs.parquet --examples labels.parquet --target risk --out runs/risk",
 )
 _fit.command("classify", cls=Command)(fit_classify)
 app.command("evaluate", cls=Command)(evaluate)
 _compare = _group(
     "compare",
-    "Train several models on the same rows.\n\nExample:\n"
+    "Train several models on the same rows.\n\nExample:\n\n    "
     "habitus compare classify --events installs.parquet --examples labels.parquet --target risk --out runs/compare",
 )
 _compare.command("classify", cls=Command)(compare_classify)
@@ -78,7 +79,7 @@ app.command("check", cls=Command)(check)
 app.command("report", cls=Command)(report)
 _simulate = _group(
     "simulate",
-    "Make data with a known truth.\n\nExample:\nhabitus simulate installs --users 2000 --out data/installs",
+    "Make data with a known truth.\n\nExample:\n\n    habitus simulate installs --users 2000 --out data/installs",
 )
 _simulate.command("installs", cls=Command)(simulate_installs)
 app.command("demo", cls=Command)(demo)

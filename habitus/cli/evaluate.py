@@ -40,7 +40,8 @@ def evaluate(
     Its counting rivals are judged beside it. Examples that it was trained on are left out.
 
     Example:
-    habitus evaluate runs/risk --events installs.parquet --examples labels.parquet --json
+
+        habitus evaluate runs/risk --events installs.parquet --examples labels.parquet --json
     """
     model = _load(folder)
     log, rejects = _read(model, events, examples)
@@ -62,7 +63,8 @@ def predict(
     read are listed beside it in NAME.rejects.csv.
 
     Example:
-    habitus predict runs/risk --events installs.parquet --out scores.parquet
+
+        habitus predict runs/risk --events installs.parquet --out scores.parquet
     """
     if out.suffix not in _FORMATS:
         advice = did_you_mean(out.suffix, _FORMATS)
@@ -86,7 +88,8 @@ def report(
     Reads the files in the folder of the run and writes report.html there.
 
     Example:
-    habitus report runs/risk
+
+        habitus report runs/risk
     """
     from habitus.evaluate.report import write_report
 

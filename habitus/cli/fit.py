@@ -41,10 +41,12 @@ def fit_classify(
     Counting rivals are judged on the same examples. Writes the model, metrics.json and report.html into the folder.
 
     Example:
-    habitus fit classify --events installs.parquet --examples labels.parquet --target risk --out runs/risk
+
+        habitus fit classify --events installs.parquet --examples labels.parquet --target risk --out runs/risk
     """
     plan = build_plan(read_settings(config, given))
     _refuse_file(out)
+    from habitus.audit import find_leaks
     from habitus.evaluate.run import fit_run
     from habitus.model import SequenceModel
 
@@ -59,7 +61,7 @@ def fit_classify(
         seed=plan.seed,
     )
     again = command_line([one for one in ctx.obj or [] if one != "--resume"])
-    fit_run(model, events, examples, out, resume=resume, callbacks=watchers(quiet), command=again)
+    fit_run(model, events, examples, out, resume=resume, callbacks=watchers(quiet), command=again, audit=find_leaks)
     _say_data(out)
     evaluation = {} if model.evaluation_ is None else model.evaluation_.to_json()
     if as_json:
@@ -88,13 +90,15 @@ def compare_classify(
     Says which is best, counting rivals included, or that it is a tie. Writes compare.json and report.html.
 
     Example:
-    habitus compare classify --events installs.parquet --examples labels.parquet --target risk --out runs/compare
+
+        habitus compare classify --events installs.parquet --examples labels.parquet --target risk --out runs/compare
     """
     names = [name.strip() for name in backbones.split(",") if name.strip()]
     if not names:
         raise ConfigError("--backbones names none; give for example --backbones transformer,gru.")
     plan = build_plan(read_settings(config, given), names)
     _refuse_file(out)
+    from habitus.audit import find_leaks
     from habitus.evaluate.compare import compare_run
 
     document = compare_run(
@@ -110,6 +114,7 @@ def compare_classify(
         seed=plan.seed,
         callbacks=lambda name: watchers(quiet, name),
         command=command_line(ctx.obj),
+        audit=find_leaks,
     )
     _say_data(out)
     print_json(document) if as_json else print_comparison(document)
@@ -180,15 +185,13 @@ def _sentence(evaluation: Mapping[str, Any]) -> str:
 
 
 def _say_data(out: Path) -> None:
-    """Say what was noticed about the data of a run: rejected rows, notes and leaks."""
+    """Say what was noticed about the data of a run: rejected rows and notes (leaks were said before training)."""
     data = json.loads((out / "data.json").read_text("utf-8"))
-    rejects, leaks = data.get("rejects") or {}, data.get("leaks") or []
+    rejects = data.get("rejects") or {}
     if rejects.get("n"):
         reasons = "; ".join(f"{n:,} because {reason}" for reason, n in rejects["by_reason"].items())
         notes([f"{rejects['n']:,} rows were rejected: {reasons}."])
     notes(data.get("notes") or [])
-    for leak in leaks:
-        note(f"{leak['severity']}: {leak['sentence']}", style="yellow" if leak["severity"] == "warning" else None)
 
 
 def _refuse_file(out: Path) -> None:

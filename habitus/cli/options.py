@@ -78,8 +78,8 @@ SEED = _group("Training", seed=(int, "seed", "Seed of every random choice.", "0"
 TRAINING = _group(
     "Training",
     class_weight=(str, "task.class_weight", "'balanced' weighs rare classes up.", "equal"),
-    epochs=(int, "training.epochs", "Most passes over the training rows.", "20"),
-    learning_rate=(float, "training.learning_rate", "Learning rate at its highest.", "0.002"),
+    epochs=(int, "training.epochs", "Most passes over the training rows.", "14"),
+    learning_rate=(float, "training.learning_rate", "Learning rate at its highest.", "0.001"),
     batch_tokens=(int, "training.batch_tokens", "Most events (with padding) in a batch.", "8192"),
     threads=(int, "training.threads", "Threads of torch; part of what makes a run repeatable.", "torch's choice"),
     calibration=(

@@ -28,7 +28,8 @@ def simulate_installs(
     The causes of the labels are known; README.md in the folder states them.
 
     Example:
-    habitus simulate installs --users 2000 --seed 0 --out data/installs
+
+        habitus simulate installs --users 2000 --seed 0 --out data/installs
     """
     from habitus.data.simulate import simulate_chunks, write_installs
 
@@ -45,7 +46,7 @@ def demo(
     users: Annotated[int, typer.Option(min=100, help="How many people to simulate.")] = 6_000,
     seed: Seed = 0,
     epochs: Annotated[
-        int | None, typer.Option(help="Most passes over the training rows.  [default: 20]", show_default=False)
+        int | None, typer.Option(help="Most passes over the training rows.  [default: that of fit]", show_default=False)
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads of torch.  [default: torch's choice]", show_default=False)
@@ -58,8 +59,10 @@ def demo(
     Simulates app installs, trains a Transformer and a GRU, compares them with counting, and writes a report.
 
     Example:
-    habitus demo --out runs/demo
+
+        habitus demo --out runs/demo
     """
+    from habitus.audit import find_leaks
     from habitus.evaluate.demo import run_demo
     from habitus.training import Training
 
@@ -72,6 +75,7 @@ def demo(
         training=training,
         callbacks=lambda name: watchers(quiet, name),
         command=command_line(ctx.obj),
+        audit=find_leaks,
     )
     if as_json:
         print_json(document)

@@ -17,7 +17,7 @@ from habitus.data.sources import ROW, Source, readable
 
 _PER_DAY = {"ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
 _CALENDAR_DAYS = 100_000  # about 270 years about 1970: within every precision
-_CODE, _TOTAL = "\0code", "\0rows"
+_CODE, _TOTAL = "\0\0code", "\0\0rows"  # a parsed column is "\0" and its name: no column can take these
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from habitus.data.options import Data
 from habitus.data.split import Split
 from habitus.errors import ConfigError
-from habitus.evaluate.run import Audit, run_facts, write_json, write_report_if_possible, write_run
+from habitus.evaluate.run import Audit, audited, run_facts, write_json, write_report_if_possible, write_run
 from habitus.evaluation import difference
 from habitus.metrics import Interval
 from habitus.model import Options, SequenceModel
@@ -64,6 +64,7 @@ def compare_run(
     out, began = Path(out), time.monotonic()
     shared = {"data": data, "split": split, "training": training, "options": options, "seed": seed}
     prepared = prepare(task, events, examples, data or Data(), split)
+    leaks = audited(prepared, audit)
     models: dict[str, SequenceModel] = {}
     seconds: dict[str, float] = {}
     for name, backbone in backbones.items():
@@ -75,7 +76,7 @@ def compare_run(
         seconds[model.name] = model.result_.seconds
     document = _document(task, models, prepared, seconds)
     document["run"] = run_facts(next(iter(models.values())), command, time.monotonic() - began)
-    _write(models, prepared, document, out, audit)
+    _write(models, prepared, document, out, leaks)
     return document
 
 
@@ -84,12 +85,12 @@ def _write(
     prepared: Prepared,
     document: dict[str, Any],
     out: Path,
-    audit: Audit | None,
+    leaks: Sequence[Mapping[str, Any]] | None,
 ) -> None:
     facts = document["run"]
     for number, (name, model) in enumerate(models.items()):
         folder = out / name if number else out
-        write_run(model, prepared, folder, command=facts["command"], seconds=facts["seconds"], audit=audit)
+        write_run(model, prepared, folder, command=facts["command"], seconds=facts["seconds"], leaks=leaks)
     scores = _all_scores(models)
     scores.write_parquet(out / "test_scores.parquet")
     write_json(out / "compare.json", document)

@@ -59,11 +59,12 @@ def fit_run(
     """
     out, began = Path(out), time.monotonic()
     prepared = prepare(model.task, events, examples, model.data, model.split)
+    leaks = audited(prepared, audit)
     out.mkdir(parents=True, exist_ok=True)
     model.fit_prepared(prepared, folder=out, resume=resume, callbacks=callbacks)
     for name in _STALE:
         (out / name).unlink(missing_ok=True)
-    write_run(model, prepared, out, command=command, seconds=time.monotonic() - began, audit=audit)
+    write_run(model, prepared, out, command=command, seconds=time.monotonic() - began, leaks=leaks)
     if model.evaluation_ is not None:
         write_report_if_possible(out)
     return model
@@ -76,19 +77,30 @@ def write_run(
     *,
     command: str,
     seconds: float,
-    audit: Audit | None = None,
+    leaks: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
     """Write the run folder of a fitted model; the checkpoint goes once the bundle stands."""
     model.save(out / "model")
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
     write_json(out / "history.json", model.history_)
-    write_json(out / "data.json", _data(model, prepared, audit))
+    write_json(out / "data.json", _data(model, prepared, leaks))
     if model.evaluation_ is not None:
         write_json(out / "metrics.json", metrics_document(model, run_facts(model, command, seconds)))
         model.evaluation_.scores.write_parquet(out / "test_scores.parquet")
     for name, rejects in (("rejects.csv", prepared.log.rejects), ("rejected_examples.csv", prepared.examples.rejects)):
         if rejects.total:
             rejects.write_csv(out / name)
+
+
+def audited(prepared: Prepared, audit: Audit | None) -> list[dict[str, Any]] | None:
+    """Return what an audit finds, before hours are spent on training; warnings are said on stderr at once."""
+    if audit is None:
+        return None
+    leaks = [leak.to_json() for leak in audit(prepared.log, prepared.examples, prepared.part)]
+    for leak in leaks:
+        if leak["severity"] == "warning":
+            print(f"suspected leak: {leak['sentence']}", file=sys.stderr)
+    return leaks
 
 
 def write_report_if_possible(out: Path) -> Path | None:
@@ -137,14 +149,14 @@ def write_json(path: Path, document: Any) -> None:
     write_file(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
-def _data(model: SequenceModel, prepared: Prepared, audit: Audit | None) -> dict[str, Any]:
+def _data(model: SequenceModel, prepared: Prepared, leaks: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
     positive = 1 if model.task.is_binary else None
     split = model.split
     document = describe(
         prepared, positive=positive, split_sentence=split.sentence(), split_by=split.by, seed=split.seed
     )
-    if audit is not None:
-        document["leaks"] = [leak.to_json() for leak in audit(prepared.log, prepared.examples, prepared.part)]
+    if leaks is not None:
+        document["leaks"] = list(leaks)
     return document | {"padding_waste": model.result_.padding_waste}
 
 

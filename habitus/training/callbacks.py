@@ -33,7 +33,8 @@ class ProgressBar:
     """Show loss, validation metric, events a second and time left on stderr."""
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stderr)
+        # a log file is not wrapped
+        self._console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160)
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[facts]}"))
         self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
         self._metric = ""

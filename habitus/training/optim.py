@@ -43,11 +43,11 @@ class Training:
     'adamw'
     """
 
-    epochs: int = 16
+    epochs: int = 14
     batch_tokens: int = 8192
     batch_rows: int = 64
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 0.05
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: float = 0.05
@@ -55,7 +55,7 @@ class Training:
     accumulate: int = 1
     average: float = 0.99
     precision: Literal["fp32", "bf16"] = "fp32"
-    patience: int = 5
+    patience: int = 4
     checkpoint_every_s: float = 30.0
     threads: int | None = None
     device: Literal["auto", "cpu"] = "auto"

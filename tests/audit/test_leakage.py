@@ -278,3 +278,26 @@ def test_a_part_of_another_length_is_refused(clean):
     log = read_events(clean.events)
     with pytest.raises(DataError, match="part names 2 examples"):
         find_leaks(log, read_examples(clean.labels, log, target="risk")[0], np.array(["train", "test"]))
+
+
+def test_a_late_value_that_has_nothing_to_do_with_the_target_is_a_note(clean):
+    last = clean.labels.group_by("user_id", maintain_order=True).agg(pl.col("cutoff").max())[::2]
+    found = leaks(added(clean.events, last["user_id"], last["cutoff"] + DAY, category="anniversary"), clean.labels)
+    assert kinds(found) == []
+    assert "'anniversary'" in the(found, "late-values").sentence
+
+
+def test_a_late_value_is_a_warning_where_there_is_no_target_to_ask(clean):
+    last = clean.labels.group_by("user_id", maintain_order=True).agg(pl.col("cutoff").max())[::2]
+    log = read_events(added(clean.events, last["user_id"], last["cutoff"] + DAY, category="anniversary"))
+    assert kinds(find_leaks(log, read_examples(clean.labels.drop("risk"), log)[0])) == ["value-after-cutoff"]
+
+
+def test_an_outcome_that_is_all_that_is_logged_after_the_cutoffs_is_found(clean):
+    labels = one_each(clean.labels)
+    before = clean.events.join(labels.select("user_id", "cutoff"), on="user_id").filter(
+        pl.col("timestamp") < pl.col("cutoff")
+    )
+    risky = labels.filter(pl.col("risk") == 1)
+    events = added(before.drop("cutoff"), risky["user_id"], risky["cutoff"] + DAY, category="collection_call")
+    assert kinds(leaks(events, labels)) == ["value-after-cutoff"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from habitus.data import sequence
 from habitus.data.events import EventLog, read_events
 from habitus.data.examples import Examples, derive_examples, read_examples
+from habitus.data.options import Data
 from habitus.data.sequence import build_sequences, read_sequences, write_sequences
 from habitus.errors import ConfigError, DataError
 from habitus.fields.category import Category
@@ -215,3 +216,11 @@ def test_derived_examples_see_the_last_event():
     log, _ = frames([(0, 1), (1, 2), (0, 3)], [(0, 1)])
     rows = build_sequences(log, derive_examples(log)).to_table()
     assert rows["item"].to_pylist() == [["event 0", "event 2"], ["event 1"]]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Data(history="window"), lambda: build_sequences(*frames([(0, 1)], [(0, 2)]), history="window")]
+)
+def test_an_unknown_way_to_cut_histories_is_refused(make):
+    with pytest.raises(ConfigError, match="windows"):
+        make()

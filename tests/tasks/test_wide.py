@@ -1,6 +1,7 @@
 """The wide path: a logistic regression over counts, and for a training row one that has not seen that row."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,8 +102,6 @@ def test_what_a_training_row_is_shown_does_not_know_its_label(row):
 
 
 def test_windows_of_an_example_are_held_out_together():
-    from dataclasses import replace
-
     train, validation, module = make(), make(40, seed=1), WideBag(SIZES, PROFILE_SIZES, 2)
     train = replace(train, example=np.repeat(np.arange(30), 2), target=np.repeat(make().target[:30], 2))
     before = module.fit(train, validation, 2)
