@@ -84,7 +84,7 @@ def events_per_second(
     torch.manual_seed(0)
     task, training = Classify("target"), Training()
     task.fit_target(pl.DataFrame({"target": rows.labels}))
-    network = SequenceNetwork(Inputs(sizes, [], {}, []), backbone, task, use_time=True, wide=False, value_dropout=0.5)
+    network = SequenceNetwork(Inputs(sizes, {}, {}, {}), backbone, task, use_time=True, wide=False, value_dropout=0.5)
     optimizer = build_optimizer(network, training)
     tensors = (SequenceTensors if padding == "buckets" else FixedPadding)(rows)
     if padding == "buckets":

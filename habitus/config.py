@@ -46,6 +46,16 @@ def check_keys(given: Mapping[str, Any], valid: Iterable[str], where: str) -> No
             raise ConfigError(f"Unknown option '{key}' in {where}; {did_you_mean(key, valid)}")
 
 
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Refuse a value that is none of the choices, with the nearest one.
+
+    >>> check_choice("by", "entity", ["entity", "time"])
+    """
+    choices = list(choices)
+    if value not in choices:
+        raise ConfigError(f"{name}={value!r} is not known; {did_you_mean(str(value), choices)}")
+
+
 def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
     """Build a config dataclass from plain options, refusing unknown keys and values of the wrong type.
 

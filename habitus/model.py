@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from habitus import _card
+from habitus._card import write_card
 from habitus.backbones import GRU, Transformer
 from habitus.baselines import BASELINES, Baseline
 from habitus.bundle import Bundle, read_bundle, write_bundle
@@ -103,6 +103,7 @@ class SequenceModel:
         self.training = training or Training()
         self.options = options or Options()
         self.seed = seed
+        self._saved_card = ""
         self.hash_: str | None = None  # of the bundle it was loaded from or saved to
 
     @property
@@ -146,6 +147,7 @@ class SequenceModel:
     ) -> SequenceModel:
         """Train on rows that `habitus.prepared.prepare` made; `rivals` that are fitted already are taken over."""
         self._refuse_useless_calibration()
+        self._saved_card = ""
         self.encoder_ = prepared.encoder
         train_rows, validation_rows = prepared.rows("train"), prepared.rows("validation")
         torch.manual_seed(self.seed)
@@ -161,7 +163,7 @@ class SequenceModel:
             seed=self.seed,
             folder=Path(folder) if folder else None,
             resume=resume,
-            fingerprint=f"{prepared.fingerprint()}|{self.backbone}|{self.options}",
+            fingerprint=f"{prepared.fingerprint()}|{self.backbone}|{self.options}|{self.task.to_json()}",
             callbacks=callbacks,
         )
         self.history_ = self.result_.history
@@ -249,11 +251,9 @@ class SequenceModel:
             "model": self._config(),
             "encoder": self.encoder_.to_json(),
             "baselines": baselines,
-            "training": {"history": self.history_, "best_epoch": self.result_.best_epoch},
+            "training": asdict(self.result_),
         }
-        self.hash_ = write_bundle(
-            path, tensors=tensors, documents=documents, texts={"README.md": _card.write_card(self)}
-        )
+        self.hash_ = write_bundle(path, tensors=tensors, documents=documents, texts={"README.md": self._card()})
         return self.hash_
 
     # -- scikit-learn manners
@@ -270,8 +270,8 @@ class SequenceModel:
 
     def set_params(self, **params: Any) -> SequenceModel:
         """Set parameters by name; nested ones as `backbone__n_layers=3`. Returns self."""
-        valid = self.get_params()
         for name, value in params.items():
+            valid = self.get_params()  # a new backbone has other parameters
             if name not in valid:
                 raise ConfigError(f"There is no parameter '{name}'; {did_you_mean(name, valid)}")
             part, _, inner = name.partition("__")
@@ -284,9 +284,9 @@ class SequenceModel:
         encoder = self.encoder_
         inputs = Inputs(
             encoder.sizes,
-            [name for name in encoder.fields if name not in encoder.sizes],
+            encoder.knots,
             encoder.profile_sizes,
-            [name for name in encoder.profile if name not in encoder.profile_sizes],
+            encoder.profile_knots,
         )
         return SequenceNetwork(
             inputs,
@@ -374,6 +374,9 @@ class SequenceModel:
             "seed": self.seed,
         }
 
+    def _card(self) -> str:
+        return self._saved_card or write_card(self)
+
     def _require_fitted(self) -> None:
         if not hasattr(self, "network_"):
             raise HabitusError("This model is not fitted yet; call fit(events, examples) first, or load a saved one.")
@@ -429,9 +432,9 @@ def _from_bundle(bundle: Bundle) -> SequenceModel:
         for number, item in enumerate(bundle.documents["baselines"])
     ]
     model.trained_on_ = TrainedOn.from_tensors(_below("trained_on/", bundle.tensors))
-    trained = bundle.documents["training"]
-    model.history_ = trained["history"]
-    model.result_ = TrainingResult(trained["history"], trained["best_epoch"], 0.0, 0.0, 0, 0, None)
+    model.result_ = TrainingResult(**bundle.documents["training"])
+    model.history_ = model.result_.history
+    model._saved_card = bundle.texts["README.md"]
     model.hash_ = bundle.hash
     return model
 

@@ -52,7 +52,7 @@ class Prepared:
         digest = hashlib.sha256("".join(self.part).encode())
         encoded = self.encoded
         groups = (encoded.ids, encoded.numbers, encoded.profile_ids, encoded.profile_numbers)
-        arrays = [encoded.offsets, encoded.age_days, encoded.gap_days, encoded.target]
+        arrays = [encoded.offsets, encoded.age_days, encoded.gap_days, encoded.hour, encoded.weekday, encoded.labels]
         for array in [*arrays, *(group[name] for group in groups for name in group)]:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()

@@ -40,12 +40,36 @@ class PiecewiseLinear(nn.Module):
         return self.project(((values[..., None] - low) / (high - low)).clamp(0.0, 1.0))
 
 
+class NumberEmbedding(nn.Module):
+    """Embed a scaled number and its missing flag: linear, plus piecewise linear between training quantiles.
+
+    The quantile form of Gorishniy et al. 2022, section 3.2.1: a small network needs it to tell thresholds apart, as
+    trees do.
+
+    Args:
+        knots: ascending, on the scale of the values; fewer than two leave the linear part alone.
+        width: D.
+    """
+
+    def __init__(self, knots: Sequence[float], width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, width)
+        self.bends = PiecewiseLinear(knots, width) if len(knots) > 1 else None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(..., 2) -> (..., D)."""
+        embedded = self.linear(values)
+        if self.bends is None:
+            return embedded
+        return embedded + self.bends(values[..., 0]) * (1 - values[..., 1:])
+
+
 class EventEmbedding(nn.Module):
     """Embed the events of a batch: (B, T) fields -> (B, T, D).
 
     Args:
         sizes: ids of each category field.
-        number_names: number fields.
+        knots: training quantiles of each number field.
         width: D.
         dropout: on the summed vector.
         value_dropout: share of values of large category fields (over 256 ids) that are read as UNKNOWN in training:
@@ -56,7 +80,7 @@ class EventEmbedding(nn.Module):
     def __init__(
         self,
         sizes: Mapping[str, int],
-        number_names: Sequence[str],
+        knots: Mapping[str, Sequence[float]],
         width: int,
         dropout: float,
         *,
@@ -67,7 +91,7 @@ class EventEmbedding(nn.Module):
         self.value_dropout = value_dropout
         self._sparse = {name for name, size in sizes.items() if size > _FEW_VALUES}
         self.categories = nn.ModuleDict({module_key(name): _embedding(size, width) for name, size in sizes.items()})
-        self.numbers = nn.ModuleDict({module_key(name): nn.Linear(2, width, bias=False) for name in number_names})
+        self.numbers = nn.ModuleDict({module_key(name): NumberEmbedding(at, width) for name, at in knots.items()})
         self.use_time = use_time
         if use_time:
             self.age = PiecewiseLinear(KNOTS_DAYS, width)
@@ -87,7 +111,9 @@ class EventEmbedding(nn.Module):
         if self.use_time:
             parts += [self.age(batch.age_days), self.gap(batch.gap_days)]
             parts += [self.hour(batch.hour), self.weekday(batch.weekday)]
-        return self.dropout(self.norm(torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]))
+        if not parts:
+            parts = [torch.zeros(*batch.is_step.shape, *self.norm.normalized_shape, device=batch.is_step.device)]
+        return self.dropout(self.norm(torch.stack(parts).sum(0)))
 
     def _dropped(self, ids: Tensor) -> Tensor:
         if not self.training or not self.value_dropout:
@@ -98,11 +124,11 @@ class EventEmbedding(nn.Module):
 class ProfileEmbedding(nn.Module):
     """Embed the profile fields of a batch: (B,) fields -> (B, P); P is 0 without profile fields."""
 
-    def __init__(self, sizes: Mapping[str, int], number_names: Sequence[str], width: int) -> None:
+    def __init__(self, sizes: Mapping[str, int], knots: Mapping[str, Sequence[float]], width: int) -> None:
         super().__init__()
         self.categories = nn.ModuleDict({module_key(name): _embedding(size, width) for name, size in sizes.items()})
-        self.numbers = nn.ModuleDict({module_key(name): nn.Linear(2, width) for name in number_names})
-        self.width = width * (len(sizes) + len(number_names))
+        self.numbers = nn.ModuleDict({module_key(name): NumberEmbedding(at, width) for name, at in knots.items()})
+        self.width = width * (len(sizes) + len(knots))
 
     def forward(self, batch: Batch) -> Tensor:
         """Return (B, P)."""

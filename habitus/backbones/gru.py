@@ -7,11 +7,13 @@ reads each row reversed within its own length, by an index, so that it starts at
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from habitus.backbones.pool import Pooling
+from habitus.config import check_choice
 from habitus.data.batch import Batch
 from habitus.errors import ConfigError
 
@@ -38,6 +40,7 @@ class GRU:
     pooling: Pooling = "count"
 
     def __post_init__(self) -> None:
+        check_choice("pooling", self.pooling, get_args(Pooling))
         if self.hidden_size < 1 or self.n_layers < 1:
             raise ConfigError(f"hidden_size={self.hidden_size}, n_layers={self.n_layers}: both must be 1 or more.")
         if self.bidirectional and self.hidden_size % 2:

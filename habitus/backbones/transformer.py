@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from habitus.backbones.pool import Pooling
+from habitus.config import check_choice
 from habitus.data.batch import Batch
 from habitus.errors import ConfigError
 
@@ -59,6 +60,11 @@ class Transformer:
     max_positions: int = 1024
 
     def __post_init__(self) -> None:
+        for name in ("hidden_size", "n_layers", "n_heads", "feedforward"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be 1 or more.")
+        check_choice("position", self.position, ("rotary", "sinusoidal", "learned", "none"))
+        check_choice("pooling", self.pooling, get_args(Pooling))
         if self.hidden_size % self.n_heads:
             fitting = [n for n in range(1, self.hidden_size + 1) if self.hidden_size % n == 0][:6]
             raise ConfigError(

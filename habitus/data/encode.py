@@ -127,6 +127,16 @@ class Encoder:
         """Number of ids of each profile field that is read as ids."""
         return {name: fitted.size for name, fitted in self.profile.items() if gives_ids(fitted)}
 
+    @property
+    def knots(self) -> dict[str, list[float]]:
+        """Training quantiles of each event field that is read as a number."""
+        return _knots(self.fields)
+
+    @property
+    def profile_knots(self) -> dict[str, list[float]]:
+        """Training quantiles of each profile field that is read as a number."""
+        return _knots(self.profile)
+
     def encode(self, sequences: Sequences) -> EncodedSequences:
         """Encode all rows, ordered by example (and window)."""
         parts = [self.encode_table(table) for table in sequences.tables()]
@@ -169,6 +179,10 @@ class Encoder:
         fields = {item["name"]: _fitted_from_json(item) for item in data["fields"]}
         profile = {item["name"]: _fitted_from_json(item) for item in data["profile"]}
         return cls(Schema.from_json(data["schema"]), fields, profile)
+
+
+def _knots(fitted: Mapping[str, Fitted]) -> dict[str, list[float]]:
+    return {name: f.knots for name, f in fitted.items() if isinstance(f, Scaler) and not gives_ids(f)}
 
 
 def gives_ids(fitted: Fitted) -> bool:

@@ -80,5 +80,5 @@ class BatchSampler:
         """Return this process's batches of an epoch, in order; the same for the same (seed, epoch)."""
         rng = np.random.default_rng([self.seed, epoch])
         batches = length_batches(self.lengths, batch_tokens=self.batch_tokens, batch_rows=self.batch_rows, rng=rng)
-        missing = -len(batches) % self.n_processes
-        return (batches + batches[:missing])[self.process :: self.n_processes]
+        n_each = -(-len(batches) // self.n_processes)
+        return [batches[i % len(batches)] for i in range(self.process, n_each * self.n_processes, self.n_processes)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from habitus.config import check_choice
 from habitus.data.sequence import History
 from habitus.errors import ConfigError
 
@@ -42,5 +43,6 @@ class Data:
     history: History = "latest"
 
     def __post_init__(self) -> None:
+        check_choice("history", self.history, get_args(History))
         if self.max_length < 1:
             raise ConfigError(f"max_length={self.max_length} keeps no event; use 1 or more.")

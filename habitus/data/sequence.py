@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from habitus.atomic import replace_folder
+from habitus.config import check_choice
 from habitus.data.events import EventLog
 from habitus.data.examples import Examples, align_entities
 from habitus.errors import ConfigError, DataError
@@ -125,6 +126,7 @@ def _row_schema(examples: Examples, events: EventLog) -> Schema:
 
 
 def _iter_parts(events: EventLog, examples: Examples, max_length: int, history: History) -> Iterator[pa.Table]:
+    check_choice("history", history, get_args(History))
     if max_length < 1:
         raise ConfigError(f"max_length={max_length} keeps no event; use 1 or more.")
     schema = _row_schema(examples, events)

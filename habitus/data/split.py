@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from habitus.config import check_choice
 from habitus.errors import ConfigError, DataError
 
 PARTS = ("train", "validation", "test", "left-out")
@@ -39,6 +40,7 @@ class Split:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_choice("by", self.by, ("entity", "time", "new-entities"))
         if not (0 < self.validation < 1 and 0 <= self.test < 1 and self.validation + self.test < 1):
             raise ConfigError(
                 f"validation={self.validation} and test={self.test} leave nothing to train on; "

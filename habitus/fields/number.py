@@ -17,6 +17,7 @@ import polars as pl
 from habitus.errors import ConfigError
 
 CLIP = 10.0
+_N_KNOTS = 17
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Number:
 class Scaler:
     """The fitted side of a `Number`.
 
+    `knots` are quantiles of the scaled training values, between which a network may bend (see `NumberEmbedding`).
+
     >>> scaler = Scaler.fit(Number(log=False), pl.Series([1.0, 2.0, 3.0, 4.0, 5.0]))
     >>> scaler.encode(pl.Series([3.0, 5.0, None])).tolist()
     [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
@@ -53,6 +56,7 @@ class Scaler:
     center: float = 0.0
     scale: float = 1.0
     edges: list[float] = field(default_factory=list)
+    knots: list[float] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -73,7 +77,9 @@ class Scaler:
             return cls(spec, log=log, edges=[float(edge) for edge in edges])
         low, center, high = np.quantile(known, [0.25, 0.5, 0.75])
         scale = float(high - low) or float(known.std()) or 1.0
-        return cls(spec, log=log, center=float(center), scale=scale)
+        scaled = np.clip((known - center) / scale, -CLIP, CLIP)
+        knots = np.unique(np.quantile(scaled, np.linspace(0, 1, _N_KNOTS)).astype(np.float32))
+        return cls(spec, log=log, center=float(center), scale=scale, knots=[float(knot) for knot in knots])
 
     def encode(self, values: pl.Series) -> np.ndarray:
         """Return float32 (n, 2): scaled value and missing flag; or int32 (n,) bin ids when binned."""

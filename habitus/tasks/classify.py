@@ -22,6 +22,7 @@ from habitus.tasks.base import Task
 
 _MOST_CLASSES = 1000
 _HEAD_DROPOUT = 0.1
+_POSITIVE = ("1", "true", "yes")  # names of a positive class
 
 
 class Classify(Task):
@@ -46,15 +47,17 @@ class Classify(Task):
         self,
         target: str | Sequence[str],
         class_weight: Literal["balanced"] | Mapping[str, float] | None = None,
-        positive: str | None = None,
+        positive: str | float | bool | None = None,
     ) -> None:
-        if class_weight is not None and class_weight != "balanced" and not isinstance(class_weight, Mapping):
+        if isinstance(class_weight, Mapping):
+            class_weight = {_as_class(name): float(weight) for name, weight in class_weight.items()}
+        elif class_weight is not None and class_weight != "balanced":
             raise ConfigError(
                 f"class_weight={class_weight!r}; use 'balanced', a mapping of class to weight, or leave it out."
             )
         self._target = target if isinstance(target, str) else tuple(target)
         self.class_weight = class_weight
-        self.positive = positive
+        self.positive = None if positive is None else _as_class(positive)
         self.classes_: list[str] = []
         self.weights_: list[float] = []
 
@@ -128,7 +131,7 @@ class Classify(Task):
         """Return probabilities (n, C), in float64."""
         outputs = outputs.astype(np.float64)
         if self.multi_label:
-            return 1 / (1 + np.exp(-outputs))
+            return 0.5 * (1 + np.tanh(0.5 * outputs))  # the sigmoid, which cannot overflow in this form
         shifted = np.exp(outputs - outputs.max(-1, keepdims=True))
         return shifted / shifted.sum(-1, keepdims=True)
 
@@ -181,24 +184,31 @@ class Classify(Task):
             )
         if self.positive is not None and self.positive not in classes:
             raise ConfigError(f"positive={self.positive!r} is none of the classes {classes[:10]}.")
-        if self.positive is not None and len(classes) == 2:
-            return [name for name in classes if name != self.positive] + [self.positive]
-        return classes
+        if len(classes) != 2:
+            return classes
+        by_name = [name for name in classes if name.lower() in _POSITIVE]
+        positive = self.positive or (by_name[0] if len(by_name) == 1 else classes[1])
+        return [name for name in classes if name != positive] + [positive]
 
     def _weights(self, counts: np.ndarray, n: int) -> list[float]:
         if self.class_weight is None:
             return [1.0] * len(counts)
-        if self.multi_label:
+        if self.class_weight == "balanced" and self.multi_label:
             return [float((n - count) / max(count, 1)) for count in counts]
         if self.class_weight == "balanced":
             return [float(n / (len(counts) * count)) for count in counts]
         assert isinstance(self.class_weight, Mapping)
-        missing = set(self.classes_) - {str(name) for name in self.class_weight}
+        missing = set(self.classes_) - set(self.class_weight)
         if missing:
             raise ConfigError(
                 f"class_weight gives no weight for {sorted(missing)}; name every class of {self.classes_}."
             )
         return [float(self.class_weight[name]) for name in self.classes_]
+
+
+def _as_class(name: Any) -> str:
+    """Return a class as its text in a column, so that 1, 1.0 and "1" are one class."""
+    return str(as_category_strings(pl.Series([name]))[0])
 
 
 def _natural(name: str) -> tuple[int, float, str]:

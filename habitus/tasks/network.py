@@ -26,12 +26,12 @@ _PROFILE_WIDTH = 8
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the network reads: sizes of id fields and names of number fields, of events and of profiles."""
+    """What the network reads: sizes of id fields and knots of number fields, of events and of profiles."""
 
     sizes: Mapping[str, int]
-    number_names: Sequence[str]
+    knots: Mapping[str, Sequence[float]]
     profile_sizes: Mapping[str, int]
-    profile_number_names: Sequence[str]
+    profile_knots: Mapping[str, Sequence[float]]
 
 
 class SequenceNetwork(nn.Module):
@@ -60,7 +60,7 @@ class SequenceNetwork(nn.Module):
         width = backbone.hidden_size
         self.embed = EventEmbedding(
             inputs.sizes,
-            inputs.number_names,
+            inputs.knots,
             width,
             backbone.dropout,
             value_dropout=value_dropout,
@@ -68,7 +68,7 @@ class SequenceNetwork(nn.Module):
         )
         self.backbone = backbone.build()
         self.pool = Pool(backbone.pooling, width)
-        self.profile = ProfileEmbedding(inputs.profile_sizes, inputs.profile_number_names, _PROFILE_WIDTH)
+        self.profile = ProfileEmbedding(inputs.profile_sizes, inputs.profile_knots, _PROFILE_WIDTH)
         self.head = task.build_head(width + 1 + self.profile.width)
         self.wide = WideBag(inputs.sizes, inputs.profile_sizes, task.n_outputs) if wide else None
 

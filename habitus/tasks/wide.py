@@ -60,6 +60,8 @@ class WideBag(nn.Module):
         Returns:
             Outputs (n, C) for the training rows, each from a regression that has not seen it (nor its example).
         """
+        if not self._tables():
+            return np.zeros((len(train), n_outputs), dtype=np.float32)
         matrix, matrix_validation = self._matrix(train), self._matrix(validation)
         coefficients, bias = _fit_linear(matrix, train.labels, matrix_validation, validation.labels, n_outputs)
         self._set_weights(coefficients, bias)

@@ -239,8 +239,12 @@ def _step(
 ) -> None:
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
-    if training.clip_norm:
-        accelerator.clip_grad_norm_(network.parameters(), training.clip_norm)
+    norm = accelerator.clip_grad_norm_(network.parameters(), training.clip_norm or math.inf)
+    if norm is not None and not math.isfinite(float(norm)):
+        raise TrainingError(
+            "The gradient is not finite; the run stops before its weights are spoilt. Lower learning_rate, or look at "
+            "the log with habitus check."
+        )
     optimizer.step()
     optimizer.zero_grad()
 
@@ -284,8 +288,10 @@ def _validate(
     network.load_state_dict(own)
     assert rows.target is not None
     loss = float(task.loss(torch.from_numpy(outputs), rows.target).mean())
-    metric = task.monitor_value(rows.target.numpy(), task.decode(outputs))
-    return {"validation_loss": loss, "validation_metric": metric, "monitor": task.monitor}
+    metric, monitor = task.monitor_value(rows.target.numpy(), task.decode(outputs)), task.monitor
+    if not math.isfinite(metric):  # such as the AUC of one class
+        metric, monitor = -loss, "negative loss"
+    return {"validation_loss": loss, "validation_metric": metric, "monitor": monitor}
 
 
 def _save(accelerator: Accelerator, folder: Path, *state: Any) -> None:

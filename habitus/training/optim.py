@@ -12,7 +12,17 @@ from typing import Literal
 import torch
 from torch import nn
 
+from habitus.config import check_choice
 from habitus.errors import ConfigError
+
+
+_CHOICES = {
+    "optimizer": ("adamw", "adam", "sgd"),
+    "schedule": ("cosine", "linear", "constant"),
+    "precision": ("fp32", "bf16"),
+    "device": ("auto", "cpu"),
+    "tracker": ("tensorboard", "mlflow", "wandb"),
+}
 
 
 @dataclass(frozen=True)
@@ -65,9 +75,14 @@ class Training:
         for name in ("epochs", "batch_tokens", "batch_rows", "accumulate", "patience"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be 1 or more.")
-        for name in ("learning_rate",):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}={getattr(self, name)} must be above 0, such as 0.001.")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) is not None:
+                check_choice(name, getattr(self, name), choices)
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate={self.learning_rate} must be above 0, such as 0.001.")
+        for name in ("weight_decay", "clip_norm", "checkpoint_every_s"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name}={getattr(self, name)} must be 0 or more.")
         for name in ("warmup", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} is a share: 0 or more and below 1.")

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from habitus.backbones.embed import KNOTS_DAYS, EventEmbedding, PiecewiseLinear, ProfileEmbedding
+from habitus.backbones.embed import KNOTS_DAYS, EventEmbedding, NumberEmbedding, PiecewiseLinear, ProfileEmbedding
 from habitus.data.batch import SequenceTensors
 from habitus.data.encode import EncodedSequences
 
 SIZES, PROFILE_SIZES = {"item": 7, "shop.kind": 5}, {"region": 5}
+KNOTS = {"amount": [-1.0, 0.0, 2.0]}
 LENGTHS = [4, 0, 9, 1]
 
 
@@ -44,6 +45,30 @@ def test_a_number_between_knots_is_how_far_it_has_passed_each_interval():
     assert encoded.tolist() == [[0, 0], [0.25, 0], [1, 0], [1, 0.5], [1, 1], [1, 1]]
 
 
+@torch.no_grad()
+def test_a_number_is_linear_and_bends_at_its_knots_unless_it_is_missing():
+    module = NumberEmbedding([-1.0, 0.0, 2.0], 3)
+    for value, passed in ((-5.0, [0, 0]), (-0.5, [0.5, 0]), (1.0, [1, 0.5]), (9.0, [1, 1])):
+        straight = module.linear(torch.tensor([value, 0.0]))
+        expected = straight + module.bends.project.weight @ torch.tensor(passed, dtype=torch.float32)
+        torch.testing.assert_close(module(torch.tensor([value, 0.0])), expected)
+    missing = torch.tensor([0.0, 1.0])
+    torch.testing.assert_close(module(missing), module.linear(missing))
+
+
+@pytest.mark.parametrize("knots", [[], [0.5]])
+@torch.no_grad()
+def test_a_number_without_two_knots_is_linear(knots):
+    module, values = NumberEmbedding(knots, 3), torch.randn(4, 2)
+    torch.testing.assert_close(module(values), module.linear(values))
+
+
+@torch.no_grad()
+def test_events_of_which_nothing_is_read_have_a_vector():
+    module = EventEmbedding({}, {}, 4, 0.0, use_time=False)
+    assert module(batch_of(make(ids=False, numbers=False))).shape == (4, 9, 4)
+
+
 def test_knots_rise_from_zero():
     assert KNOTS_DAYS[0] == 0 and (np.diff(KNOTS_DAYS) > 0).all()
 
@@ -51,7 +76,7 @@ def test_knots_rise_from_zero():
 @torch.no_grad()
 def test_event_vectors_are_the_norm_of_the_sum_of_their_fields():
     batch = batch_of(make())
-    module = EventEmbedding(SIZES, ["amount"], 6, 0.5).eval()
+    module = EventEmbedding(SIZES, KNOTS, 6, 0.5).eval()
     tables = dict(zip(SIZES, module.categories.values(), strict=True))
     total = sum(table(batch.ids[name]) for name, table in tables.items())
     total = total + next(iter(module.numbers.values()))(batch.numbers["amount"])
@@ -65,27 +90,27 @@ def test_without_time_the_times_change_nothing():
     batch, other = batch_of(make()), make()
     for name in ("age_days", "gap_days", "hour", "weekday"):
         getattr(other, name)[:] = 1
-    module = EventEmbedding(SIZES, ["amount"], 6, 0.0, use_time=False)
+    module = EventEmbedding(SIZES, KNOTS, 6, 0.0, use_time=False)
     assert torch.equal(module(batch_of(other)), module(batch))
-    module = EventEmbedding(SIZES, ["amount"], 6, 0.0, use_time=True)
+    module = EventEmbedding(SIZES, KNOTS, 6, 0.0, use_time=True)
     assert not torch.equal(module(batch_of(other)), module(batch))
 
 
 @torch.no_grad()
 def test_profile_vectors_stand_side_by_side():
-    module = ProfileEmbedding(PROFILE_SIZES, ["income"], 4)
+    module = ProfileEmbedding(PROFILE_SIZES, {"income": []}, 4)
     assert module.width == 8 and module(batch_of(make())).shape == (4, 8)
-    assert ProfileEmbedding({}, [], 4)(batch_of(make(profile=False))).shape == (4, 0)
+    assert ProfileEmbedding({}, {}, 4)(batch_of(make(profile=False))).shape == (4, 0)
 
 
 @pytest.mark.parametrize("names", [("a.b", "a_db"), ("a.b", "a_b"), ("keys", "items"), ("a__b", "a_b")])
 def test_any_two_field_names_have_tables_of_their_own(names):
-    module = EventEmbedding(dict.fromkeys(names, 5), names, 4, 0.0)
+    module = EventEmbedding(dict.fromkeys(names, 5), dict.fromkeys(names, ()), 4, 0.0)
     assert len(module.categories) == len(module.numbers) == 2
 
 
 def test_padding_has_no_vector_and_learns_none():
-    module = EventEmbedding({"item": 7}, [], 4, 0.0, use_time=False)
+    module = EventEmbedding({"item": 7}, {}, 4, 0.0, use_time=False)
     table = next(iter(module.categories.values()))
     assert not table.weight[0].any() and table.weight[1:].any()
     table(torch.tensor([0, 3])).sum().backward()
@@ -95,7 +120,7 @@ def test_padding_has_no_vector_and_learns_none():
 def test_in_training_some_values_of_a_large_field_are_read_as_unknown():
     ids = torch.full((1, 4000), 300)
     batch = batch_of(make(numbers=False, profile=False))
-    module = EventEmbedding({"item": 1000, "kind": 9}, [], 4, 0.0, value_dropout=0.25, use_time=False)
+    module = EventEmbedding({"item": 1000, "kind": 9}, {}, 4, 0.0, value_dropout=0.25, use_time=False)
     tables = dict(zip(("item", "kind"), module.categories.values(), strict=True))
     seen = {}
     for name, table in tables.items():
@@ -108,7 +133,7 @@ def test_in_training_some_values_of_a_large_field_are_read_as_unknown():
 
 
 def test_padding_is_never_read_as_unknown():
-    module, seen = EventEmbedding({"item": 1000}, [], 4, 0.0, value_dropout=0.9, use_time=False).train(), []
+    module, seen = EventEmbedding({"item": 1000}, {}, 4, 0.0, value_dropout=0.9, use_time=False).train(), []
     next(iter(module.categories.values())).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     batch = batch_of(make(numbers=False, profile=False))
     module(replace(batch, ids={"item": torch.zeros(1, 500, dtype=torch.long)}))

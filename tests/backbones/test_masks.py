@@ -15,22 +15,24 @@ from habitus.data.encode import EncodedSequences
 from habitus.tasks import Classify, Embedder, Inputs, SequenceNetwork
 
 D, T = 16, 48
-INPUTS = Inputs({"item": 11}, ["amount"], {"region": 5}, ["income"])
+INPUTS = Inputs({"item": 11}, {"amount": [-1.0, 0.0, 2.0]}, {"region": 5}, {"income": []})
+WIDE = {"hidden_size": D, "n_layers": 2}
 CAUSAL = {
-    "gru": GRU(hidden_size=D, n_layers=2),
+    "gru": GRU(**WIDE),
+    "gru last": GRU(**WIDE, pooling="last"),
     "gru attention": GRU(hidden_size=D, pooling="attention"),
     **{
-        position: Transformer(hidden_size=D, n_layers=2, position=position, causal=True, pooling="last")
+        position: Transformer(**WIDE, position=position, causal=True)
         for position in ("rotary", "sinusoidal", "learned", "none")
     },
-    "index only": Transformer(hidden_size=D, n_layers=2, time_aware=False, causal=True),
+    "no time": Transformer(**WIDE, time_aware=False, causal=True, pooling="last"),
 }
 SEES_ALL = {
-    "gru both ways": GRU(hidden_size=D, n_layers=2, bidirectional=True),
-    "transformer": Transformer(hidden_size=D, n_layers=2),
-    "sinusoidal": Transformer(hidden_size=D, position="sinusoidal", pooling="max"),
-    "cls": Transformer(hidden_size=D, n_layers=2, pooling="cls"),
-    "attention": Transformer(hidden_size=D, pooling="attention"),
+    "gru both ways": GRU(**WIDE, bidirectional=True),
+    "transformer": Transformer(**WIDE, causal=False),
+    "sinusoidal max": Transformer(hidden_size=D, position="sinusoidal", pooling="max", causal=False),
+    "cls": Transformer(**WIDE, pooling="cls", causal=False),
+    "attention mean": Transformer(hidden_size=D, pooling="mean", time_aware=False, causal=False),
 }
 ALL = CAUSAL | SEES_ALL
 

@@ -6,6 +6,7 @@ import torch
 from habitus.backbones import Pool
 
 B, T, D = 4, 5, 3
+KINDS = ["mean", "count", "max", "attention", "last", "cls"]
 LENGTHS = torch.tensor([5, 1, 3, 4])
 IS_STEP = torch.arange(T) < LENGTHS[:, None]
 
@@ -20,6 +21,9 @@ def by_hand(kind, row, query):
     if kind == "attention":
         weights = torch.softmax(row @ query, 0)
         return sum(weight * step for weight, step in zip(weights, row, strict=True))
+    if kind == "count":  # how often each dimension fired, normed over the dimensions (whose weights start at 1 and 0)
+        fired = torch.log(1 + sum(step.clamp_min(0) for step in row))
+        return (fired - fired.mean()) / (fired.var(correction=0) + 1e-5).sqrt()
     return {"mean": row.mean(0), "max": row.max(0).values, "last": row[-1], "cls": row[0]}[kind]
 
 
@@ -31,7 +35,7 @@ def pool(kind, padding=0.0):
     return module(states(padding), IS_STEP, LENGTHS), query
 
 
-@pytest.mark.parametrize("kind", ["mean", "max", "attention", "last", "cls"])
+@pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_pooling_equals_a_loop(kind):
     pooled, query = pool(kind)
@@ -39,7 +43,7 @@ def test_pooling_equals_a_loop(kind):
         torch.testing.assert_close(pooled[row], by_hand(kind, states()[row, :length], query))
 
 
-@pytest.mark.parametrize("kind", ["mean", "max", "attention", "last", "cls"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("padding", [1e6, -1e6, float("inf"), float("nan")])
 @torch.no_grad()
 def test_what_padding_holds_changes_nothing(kind, padding):
@@ -57,7 +61,7 @@ def test_attention_starts_as_the_mean():
 
 
 def test_gradients_of_padding_are_zero():
-    for kind in ("mean", "max", "attention"):
+    for kind in ("mean", "count", "max", "attention"):
         values = states().requires_grad_()
         module = Pool(kind, D)
         module(values, IS_STEP, LENGTHS).square().sum().backward()

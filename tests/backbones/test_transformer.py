@@ -1,4 +1,4 @@
-"""The Transformer: positions are relative, in steps and in days; wrong sizes are refused with a way out."""
+"""The Transformer: positions are relative, in steps and in days; wrong options are refused with a way out."""
 
 from types import SimpleNamespace
 
@@ -19,77 +19,105 @@ def batch_of(age_days_BT, lengths=None):
     return SimpleNamespace(age_days=age_days_BT, is_step=is_step, lengths=lengths, has_padding=not bool(is_step.all()))
 
 
-def ages(n_steps=T, seed=0):
-    gaps = torch.rand(1, n_steps, generator=torch.Generator().manual_seed(seed)) * 3
+def ages(seed=0):
+    gaps = torch.rand(1, T, generator=torch.Generator().manual_seed(seed)) * 3
     return gaps.flip(1).cumsum(1).flip(1)
 
 
-def scores_of(age_days_BT, **options):
-    """Return the rotated scores (H, T, T) of one query and one key that stand at every step."""
-    stack, seen = Transformer(hidden_size=D, n_heads=H, n_layers=1, **options).build().eval(), []
+def steps(seed=1):
+    return torch.randn(1, T, D, generator=torch.Generator().manual_seed(seed))
+
+
+def stack_of(seed=0, **options):
+    """Return a network with weights that are large enough for every part to show."""
+    stack = Transformer(**({"hidden_size": D, "n_heads": H} | options)).build().eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return stack
+
+
+def rotation_of(**options):
+    """Return the rotation that a network hands to its attention."""
+    stack, seen = stack_of(**options), []
     stack.blocks[0].attention.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1]))
     with torch.no_grad():
-        stack(torch.zeros(*age_days_BT.shape, D), batch_of(age_days_BT))
+        stack(steps(), batch_of(ages()))
+    return seen[0]
+
+
+def test_rotated_scores_depend_on_how_many_steps_apart_and_on_nothing_else():
     generator = torch.Generator().manual_seed(5)
-    q, k = (torch.randn(1, H, 1, D // H, generator=generator).expand(1, H, T, D // H) for _ in range(2))
-    return (rotate(q, seen[0]) @ rotate(k, seen[0]).transpose(-1, -2))[0]
-
-
-def diagonals_are_constant(scores_TT, tolerance=1e-4):
-    return all(scores_TT.diagonal(shift).std(correction=0) < tolerance for shift in range(-T + 1, T))
-
-
-@pytest.mark.parametrize("time_aware", [False, True])
-def test_scores_depend_on_how_many_steps_apart(time_aware):
-    scores = scores_of(ages(), time_aware=time_aware)
-    for head in scores[: H // 2 if time_aware else H]:
-        assert diagonals_are_constant(head)
+    q, k = (torch.randn(1, H, 1, D // H, generator=generator).expand(1, H, T + 1, D // H) for _ in range(2))
+    rotation = rotation_of()
+    scores = (rotate(q, rotation) @ rotate(k, rotation).transpose(-1, -2))[0]
+    for head in scores:
+        assert all(head.diagonal(shift).std(correction=0) < 1e-4 for shift in range(-T, T + 1))
         assert head[0].std() > 0.01
 
 
-def test_heads_of_time_do_not_depend_on_steps():
-    assert not any(diagonals_are_constant(head, 0.01) for head in scores_of(ages())[H // 2 :])
+def test_rotation_starts_at_none_and_turns_the_first_pair_by_one_radian_a_step():
+    angle = rotation_of().angle()
+    assert not angle[0].any()
+    torch.testing.assert_close(angle[:4, 0], torch.tensor([0.0, 1.0, 2.0, 3.0]))
+    torch.testing.assert_close(angle[1, 1].item(), 10_000.0 ** (-2 / 4))
 
 
-def test_scores_of_time_heads_depend_on_how_many_days_apart():
-    regular = torch.arange(T).flip(0)[None] * 2.5  # equally far apart in days: then days and steps agree
-    assert all(diagonals_are_constant(head) for head in scores_of(regular)[H // 2 :])
-    shifted = scores_of(ages() + 40.0)
-    torch.testing.assert_close(shifted, scores_of(ages()), atol=1e-3, rtol=1e-3)
-    assert (scores_of(ages() * 1.5) - scores_of(ages()))[H // 2 :].abs().max() > 0.1
+@pytest.mark.parametrize("causal", [False, True])
+@torch.no_grad()
+def test_only_the_days_between_events_matter_not_the_days_to_the_cutoff(causal):
+    stack = stack_of(causal=causal)
+    near, far = stack(steps(), batch_of(ages())), stack(steps(), batch_of(ages() + 40.0))
+    torch.testing.assert_close(far, near, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @torch.no_grad()
 def test_how_far_apart_events_lie_matters_only_when_time_aware(causal):
-    x = torch.randn(1, T, D, generator=torch.Generator().manual_seed(1))
     for time_aware in (True, False):
-        stack = Transformer(hidden_size=D, n_heads=H, time_aware=time_aware, causal=causal).build().eval()
-        difference = (stack(x, batch_of(ages() * 2)) - stack(x, batch_of(ages()))).abs().max()
-        assert (difference > 1e-4) == time_aware
+        stack = stack_of(time_aware=time_aware, causal=causal)
+        difference = (stack(steps(), batch_of(ages() * 2)) - stack(steps(), batch_of(ages()))).abs().max()
+        assert (difference > 1e-3) == time_aware
+
+
+@torch.no_grad()
+def test_what_lies_long_ago_fades():
+    """With time, an event a year before the others hardly moves their states; without, it does."""
+    other = torch.cat([steps(2)[:, :1], steps()[:, 1:]], 1)
+    long_ago = torch.cat([ages()[:, :1] + 365, ages()[:, 1:]], 1)
+    for time_aware, moves in ((True, False), (False, True)):
+        stack = Transformer(hidden_size=D, n_heads=H, n_layers=1, time_aware=time_aware).build().eval()
+        change = (stack(other, batch_of(long_ago)) - stack(steps(), batch_of(long_ago))).abs()
+        assert (change[:, 1:].max() > 1e-3) == moves
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@torch.no_grad()
+def test_ages_of_decades_give_finite_states(causal):
+    assert torch.isfinite(stack_of(causal=causal)(steps(), batch_of(ages() * 10_000))).all()
 
 
 @pytest.mark.parametrize("position", ["rotary", "sinusoidal", "learned"])
 @torch.no_grad()
 def test_order_matters_with_positions(position):
-    x = torch.randn(1, T, D, generator=torch.Generator().manual_seed(1))
-    torch.manual_seed(0)
-    stack = Transformer(hidden_size=D, n_heads=H, position=position, time_aware=False).build().eval()
-    there, back = stack(x, batch_of(ages())), stack(x.flip(1), batch_of(ages())).flip(1)
+    stack = stack_of(position=position, time_aware=False, causal=False)
+    there, back = stack(steps(), batch_of(ages())), stack(steps().flip(1), batch_of(ages())).flip(1)
     assert (there - back).abs().max() > 1e-3
 
 
 @torch.no_grad()
 def test_order_does_not_matter_without_positions():
-    x = torch.randn(1, T, D, generator=torch.Generator().manual_seed(1))
-    stack = Transformer(hidden_size=D, n_heads=H, position="none").build().eval()
-    torch.testing.assert_close(stack(x, batch_of(ages())), stack(x.flip(1), batch_of(ages())).flip(1))
+    stack = stack_of(position="none", time_aware=False, causal=False)
+    there, back = stack(steps(), batch_of(ages())), stack(steps().flip(1), batch_of(ages())).flip(1)
+    torch.testing.assert_close(there, back, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
 def test_a_cls_step_stands_in_front():
-    stack = Transformer(hidden_size=D, n_heads=H, pooling="cls").build().eval()
+    stack = stack_of(pooling="cls", causal=False)
     assert stack(torch.zeros(2, T, D), batch_of(ages().expand(2, T), torch.tensor([T, 3]))).shape == (2, 1 + T, D)
+    assert stack_of()(torch.zeros(2, T, D), batch_of(ages().expand(2, T))).shape == (2, T, D)
 
 
 def test_too_many_steps_for_learned_positions_are_refused():

@@ -13,6 +13,11 @@ from habitus.backbones.transformer import Attention, Block, rotate, sinusoidal_p
 B, T, D, H = 3, 7, 12, 3
 LENGTHS = torch.tensor([7, 1, 4])
 IS_STEP = torch.arange(T) < LENGTHS[:, None]
+SEEN = IS_STEP[:, None, None, :]
+
+
+def config(**options):
+    return Transformer(**({"hidden_size": D, "n_heads": H, "time_aware": False, "feedforward": 3} | options))
 
 
 def randomised(module, seed=0):
@@ -44,27 +49,27 @@ def torch_masks(causal, padded):
 @pytest.mark.parametrize(("causal", "padded"), [(False, False), (False, True), (True, False)])
 @torch.no_grad()
 def test_attention_equals_torch(causal, padded):
-    own, x = randomised(Attention(D, H, causal)), steps()
+    own, x = randomised(Attention(config(causal=causal))), steps()
     theirs = nn.MultiheadAttention(D, H, batch_first=True).eval()
     copy_attention(own, theirs)
     expected = theirs(x, x, x, need_weights=False, **torch_masks(causal, padded))[0]
-    mixed = own(x, None, IS_STEP[:, None, None, :] if padded else None)
+    mixed = own(x, None, None, SEEN if padded else None)
     torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
 def test_attention_with_another_mask_differs_from_torch():
-    own, x = randomised(Attention(D, H, causal=False)), steps()
+    own, x = randomised(Attention(config(causal=False))), steps()
     theirs = nn.MultiheadAttention(D, H, batch_first=True).eval()
     copy_attention(own, theirs)
     expected = theirs(x, x, x, need_weights=False, **torch_masks(causal=False, padded=True))[0]
-    assert (own(x, None, None) - expected).abs().max() > 0.01
+    assert (own(x, None, None, None) - expected).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @torch.no_grad()
 def test_a_block_equals_torch(causal):
-    own, x = randomised(Block(Transformer(hidden_size=D, n_heads=H, feedforward=3, causal=causal))), steps()
+    own, x = randomised(Block(config(causal=causal))), steps()
     theirs = nn.TransformerEncoderLayer(D, H, 3 * D, activation="gelu", batch_first=True, norm_first=True).eval()
     copy_attention(own.attention, theirs.self_attn)
     pairs = [
@@ -76,7 +81,54 @@ def test_a_block_equals_torch(causal):
     for mine, other in pairs:
         other.load_state_dict(mine.state_dict())
     expected = theirs(x, src_mask=torch_masks(causal, False)["attn_mask"], is_causal=causal)
-    torch.testing.assert_close(own(x, None, None), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(own(x, None, None, None), expected, atol=1e-5, rtol=1e-5)
+
+
+def fading_by_hand(own, x, days, causal, padded):
+    """Attention as a loop in float64: score_ij = q_i k_j / sqrt(d) - rate * |day_i - day_j|; step 0 never fades."""
+    d = D // H
+    q, k, v = nn.functional.linear(x, own.qkv.weight, own.qkv.bias).double().split(D, -1)
+    mixed = torch.zeros(B, T, D, dtype=torch.float64)
+    for head, rate in enumerate(own.log_rate.exp().double()):
+        part = slice(head * d, (head + 1) * d)
+        for row in range(B):
+            for i in range(T):
+                visible = [j for j in range(i + 1 if causal else T) if not padded or IS_STEP[row, j]]
+                apart = torch.tensor([0.0 if j == 0 else (days[row, i] - days[row, j]).abs() for j in visible])
+                scores = k[row, visible, part] @ q[row, i, part] / d**0.5 - rate * apart
+                mixed[row, i, part] = scores.softmax(0) @ v[row, visible, part]
+    return nn.functional.linear(mixed, own.out.weight.double(), own.out.bias.double())
+
+
+def days_of(oldest):
+    """Ascending times of steps, in days before the cutoff (so: negative); step 0 is the leading one."""
+    ages = torch.rand(B, T, generator=torch.Generator().manual_seed(2)) * 4
+    days = -(oldest - 4 + ages).sort(descending=True).values
+    return days.index_fill(1, torch.tensor([0]), 0.0)
+
+
+CASES = [(True, False), (False, False), (False, True)]
+
+
+@pytest.mark.parametrize(("causal", "padded"), CASES)
+@pytest.mark.parametrize("oldest", [4, 400, 3650])
+@torch.no_grad()
+def test_attention_fades_with_the_days_between_two_steps(causal, padded, oldest):
+    own, x, days = randomised(Attention(config(causal=causal, time_aware=True))), steps(), days_of(oldest)
+    expected = fading_by_hand(own, x, days, causal, padded)
+    mixed = own(x, None, days, SEEN if padded else None)
+    torch.testing.assert_close(mixed.double(), expected, atol=1e-3 if oldest > 4 else 1e-5, rtol=1e-3)
+    assert (own(x, None, days * 3, SEEN if padded else None) - mixed).abs().max() > 0.01
+
+
+@torch.no_grad()
+def test_in_half_precision_attention_still_tells_days_apart():
+    """Times of a year ago must not be rounded to four days, which is what bfloat16 has for 1,000."""
+    own, x, days = randomised(Attention(config(causal=True, time_aware=True))), steps(), days_of(1000)
+    expected = fading_by_hand(own, x, days, True, False)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = own(x, None, days, None)
+    torch.testing.assert_close(mixed.double(), expected, atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize(("n_steps", "width"), [(9, 8), (5, 7), (1, 2)])

@@ -87,7 +87,7 @@ def test_early_stopping_leaves_the_best_weights(tiny):
     seen, task = {}, tiny.task(Scripted)
     network = tiny.network(task)
     watch = tiny.Watch(epoch=lambda record: seen.update({record["epoch"]: weights(network)}))
-    training = Training(**(tiny.OPTIONS | {"patience": 3, "epochs": 6}))
+    training = Training(**(tiny.OPTIONS | {"patience": 3, "epochs": 6, "average": 0.0}))
     result = train(network, task, tiny.rows(), tiny.rows(16, seed=1), training, callbacks=[watch])
     assert list(seen) == [1, 2, 3, 4, 5] and result.best_epoch == 2  # an equal metric later is not better
     assert same(weights(network), seen[2]) and not same(weights(network), seen[5])

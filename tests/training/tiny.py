@@ -53,7 +53,7 @@ def task(kind=Classify):
 
 def network(of=None, backbone=None, seed=0, dropout=True):
     torch.manual_seed(seed)
-    inputs = Inputs({"item": 9}, ["amount"], {}, [])
+    inputs = Inputs({"item": 9}, {"amount": [-1.0, 0.0, 1.0]}, {}, {})
     made = SequenceNetwork(inputs, backbone or GRU(hidden_size=8, dropout=0.2), of or task(), use_time=True, wide=True)
     if not dropout:
         for module in made.modules():
