@@ -138,6 +138,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--backbones", default="Transformer,GRU")
     given = parser.parse_args()
     if given.set != "installs" and not (DATA / given.set.removesuffix("-gender")).is_dir():
         print(f"'{DATA / given.set}' is absent, so that this set is skipped; set HABITUS_DATA to the folder with it.")
@@ -145,7 +146,8 @@ def main() -> None:
     training = Training(tracker=None, **TRAINING.get(given.set, {}))
     training = training if given.epochs is None else replace(training, epochs=given.epochs)
     options = Options()
-    backbones: dict[str, Backbone] = {"Transformer": Transformer(), "GRU": GRU()}
+    known: dict[str, Backbone] = {"Transformer": Transformer(), "GRU": GRU()}
+    backbones = {name: known[name] for name in given.backbones.split(",")}
     if given.set == "installs":
         task = Classify("risk")
         events, examples, truth = installs(given.seed)

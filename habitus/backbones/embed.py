@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from habitus.backbones.dropout import Dropout
 from habitus.data.batch import Batch
 from habitus.fields.category import PAD, UNKNOWN
 
@@ -99,7 +100,7 @@ class EventEmbedding(nn.Module):
             self.hour = _embedding(24, width, padding=None)
             self.weekday = _embedding(7, width, padding=None)
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return step vectors (B, T, D); padded steps hold values that nothing may read."""

@@ -12,6 +12,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from habitus.backbones.dropout import Dropout
 from habitus.backbones.pool import Pooling
 from habitus.config import check_choice
 from habitus.data.batch import Batch
@@ -69,7 +70,7 @@ class GRUStack(nn.Module):
         self.backward_layers = nn.ModuleList(
             nn.GRU(width, out, batch_first=True) for _ in range(config.n_layers if config.bidirectional else 0)
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, steps_BTD: Tensor, batch: Batch) -> Tensor:
         """Return step states (B, T, D)."""

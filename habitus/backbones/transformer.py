@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from habitus.backbones.dropout import Dropout
 from habitus.backbones.pool import Pooling
 from habitus.config import check_choice
 from habitus.data.batch import Batch
@@ -154,7 +155,7 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.up = nn.Linear(width, config.feedforward * width)
         self.down = nn.Linear(config.feedforward * width, width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x_BTD: Tensor, rotation: Tensor | None, days_BT: Tensor | None, mask: Tensor | None) -> Tensor:
         """Return (B, T, D)."""

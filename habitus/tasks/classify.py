@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from habitus.backbones.dropout import Dropout
 from habitus.errors import ConfigError, DataError
 from habitus.fields.category import as_category_strings
 from habitus.metrics import Interval, classification_metrics
@@ -118,7 +119,7 @@ class Classify(Task):
         """Return norm, hidden layer, GELU, dropout and the output layer, which starts at zero."""
         output = nn.Linear(width, self.n_outputs)
         nn.init.zeros_(output.weight)
-        return nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(_HEAD_DROPOUT), output)
+        return nn.Sequential(nn.Linear(width, width), nn.GELU(), Dropout(_HEAD_DROPOUT), output)
 
     def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return the cross-entropy of each row, (B,)."""

@@ -15,7 +15,6 @@ from torch import nn
 from habitus.config import check_choice
 from habitus.errors import ConfigError
 
-
 _CHOICES = {
     "optimizer": ("adamw", "adam", "sgd"),
     "schedule": ("cosine", "linear", "constant"),

@@ -27,6 +27,14 @@ def fork(work):
     return pid
 
 
+def step_of(place):
+    """Return the step of the checkpoint that lies there, 0 where there is none (or it is just being replaced)."""
+    try:
+        return json.loads((place / "checkpoint" / "progress.json").read_text())["step"]
+    except (OSError, ValueError):
+        return 0
+
+
 def main(folder, n_kills):
     import tiny
 
@@ -34,21 +42,19 @@ def main(folder, n_kills):
         network, _ = tiny.run(place, resume=True, checkpoint_every_s=0.0, epochs=3)
         (place / "digest").write_text(tiny.digest(network))
 
-    began = time.monotonic()
     os.waitpid(fork(lambda: train_in(folder / "undisturbed")), 0)
-    seconds, moments = time.monotonic() - began, random.Random(0)
-    expected = (folder / "undisturbed" / "digest").read_text()
-    found = []
+    expected, moments, found = (folder / "undisturbed" / "digest").read_text(), random.Random(0), []
     for number in range(n_kills):
-        place = folder / str(number)
+        place, step = folder / str(number), moments.randrange(3 * tiny.N_BATCHES - 2)
         pid = fork(lambda place=place: train_in(place))
-        time.sleep(moments.uniform(0.05, 0.95) * seconds)
+        while step_of(place) < step and os.waitpid(pid, os.WNOHANG)[0] == 0:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.02))  # anywhere in a step, or in the writing of a checkpoint
         os.kill(pid, signal.SIGKILL)
         died = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
-        had_checkpoint = (place / "checkpoint" / "progress.json").is_file()
         status = os.waitpid(fork(lambda place=place: train_in(place)), 0)[1]
         same = status == 0 and (place / "digest").read_text() == expected
-        found.append({"died": died, "had_checkpoint": had_checkpoint, "same": same})
+        found.append({"died": died, "after_step": step, "same": same})
     print(json.dumps(found))
 
 

@@ -16,5 +16,5 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, n_kills):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert all(kill["same"] for kill in found), (found, done.stderr)
-    assert sum(kill["died"] for kill in found) >= n_kills - 1  # the last moments may come after the end
-    assert any(kill["had_checkpoint"] for kill in found)
+    assert sum(kill["died"] for kill in found) >= n_kills - 1  # one may have finished within the last 20 ms
+    assert max(kill["after_step"] for kill in found) > 5

@@ -16,7 +16,15 @@ from habitus.tasks import Classify, Inputs, SequenceNetwork
 from habitus.training import Training, train
 
 N_BATCHES, N_EPOCHS = 5, 6
-OPTIONS = {"epochs": N_EPOCHS, "batch_rows": 8, "learning_rate": 0.01, "patience": 99, "tracker": None, "device": "cpu"}
+OPTIONS = {
+    "epochs": N_EPOCHS,
+    "batch_rows": 8,
+    "learning_rate": 0.01,
+    "average": 0.0,
+    "patience": 99,
+    "tracker": None,
+    "device": "cpu",
+}
 
 
 def rows(n=40, seed=0, n_classes=2):
