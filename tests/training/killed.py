@@ -27,6 +27,11 @@ def fork(work):
     return pid
 
 
+def ended(pid):
+    """Say whether a child has ended, and leave it to be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def step_of(place):
     """Return the step of the checkpoint that lies there, 0 where there is none (or it is just being replaced)."""
     try:
@@ -47,10 +52,10 @@ def main(folder, n_kills):
     for number in range(n_kills):
         place, step = folder / str(number), moments.randrange(3 * tiny.N_BATCHES - 2)
         pid = fork(lambda place=place: train_in(place))
-        while step_of(place) < step and os.waitpid(pid, os.WNOHANG)[0] == 0:
+        while step_of(place) < step and not ended(pid):
             time.sleep(0.001)
         time.sleep(moments.uniform(0, 0.02))  # anywhere in a step, or in the writing of a checkpoint
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)  # a child that has ended waits for `waitpid`, so that the id is still its own
         died = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
         status = os.waitpid(fork(lambda place=place: train_in(place)), 0)[1]
         same = status == 0 and (place / "digest").read_text() == expected
