@@ -56,6 +56,9 @@ class NumberEmbedding(nn.Module):
         super().__init__()
         self.linear = nn.Linear(2, width)
         self.bends = PiecewiseLinear(knots, width) if len(knots) > 1 else None
+        for weight in (self.linear.weight, *(self.bends.parameters() if self.bends else ())):
+            nn.init.normal_(weight, std=_MANY_STD)  # starts small: a number that says nothing drowns no other field
+        nn.init.zeros_(self.linear.bias)
 
     def forward(self, values: Tensor) -> Tensor:
         """(..., 2) -> (..., D)."""

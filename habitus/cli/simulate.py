@@ -43,10 +43,10 @@ def simulate_installs(
 def demo(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/demo"),
-    users: Annotated[int, typer.Option(min=100, help="How many people to simulate.")] = 6_000,
+    users: Annotated[int, typer.Option(min=100, help="How many people to simulate.")] = 4_000,
     seed: Seed = 0,
     epochs: Annotated[
-        int | None, typer.Option(help="Most passes over the training rows.  [default: that of fit]", show_default=False)
+        int | None, typer.Option(help="Most passes over the training rows.  [default: 10]", show_default=False)
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads of torch.  [default: torch's choice]", show_default=False)
@@ -66,7 +66,7 @@ def demo(
     from habitus.evaluate.demo import run_demo
     from habitus.training import Training
 
-    chosen = {"epochs": epochs, "threads": threads}
+    chosen = {"epochs": epochs or 10, "threads": threads}
     training = build(Training, {name: value for name, value in chosen.items() if value is not None}, "the options")
     document = run_demo(
         out,

@@ -157,7 +157,12 @@ def verdict(task: Classify, target: np.ndarray, answers: Mapping[str, np.ndarray
     tied = [name for name, gap in gaps.items() if not gap.low > 0]
     figure = f"AUC {auc[leader]:.3f}, n = {len(target):,}"
     if tied:
-        return f"A tie: {leader} ({figure}) and {_listed(tied)} cannot be told apart on these examples."
+        sentence = f"A tie: {leader} ({figure}) and {_listed(tied)} cannot be told apart on these examples."
+        below = [name for name in gaps if name not in tied]
+        best_below = max(below, key=lambda name: auc[name], default=None)
+        if best_below is None:
+            return sentence
+        return f"{sentence} Below them: {best_below}, by {_signed(gaps[best_below])}."
     if not gaps:
         return f"{leader} stands alone: {figure}."
     nearest = max(auc.keys() - {leader}, key=lambda name: auc[name])

@@ -20,7 +20,7 @@ from habitus.training import Callback, Training
 def run_demo(
     out: str | Path,
     *,
-    n_users: int = 6_000,
+    n_users: int = 4_000,
     seed: int = 0,
     training: Training | None = None,
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: (),
@@ -40,7 +40,7 @@ def run_demo(
         out / "data" / "installs.parquet",
         out / "data" / "labels.parquet",
         out,
-        training=training,
+        training=training or Training(epochs=10),
         seed=seed,
         callbacks=callbacks,
         command=command,

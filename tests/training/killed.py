@@ -53,7 +53,7 @@ def main(folder, n_kills):
         place, step = folder / str(number), moments.randrange(3 * tiny.N_BATCHES - 2)
         pid = fork(lambda place=place: train_in(place))
         while step_of(place) < step and not ended(pid):
-            time.sleep(0.001)
+            time.sleep(0.005)
         time.sleep(moments.uniform(0, 0.02))  # anywhere in a step, or in the writing of a checkpoint
         os.kill(pid, signal.SIGKILL)  # a child that has ended waits for `waitpid`, so that the id is still its own
         died = os.WIFSIGNALED(os.waitpid(pid, 0)[1])

@@ -27,10 +27,10 @@ OPTIONS = {
 }
 
 
-def rows(n=40, seed=0, n_classes=2):
-    """Rows whose class is told by their items."""
+def rows(n=40, seed=0, n_classes=2, length=None):
+    """Rows whose class is told by their items, of random lengths or of one."""
     rng = np.random.default_rng(seed)
-    lengths = np.maximum(rng.integers(0, 9, n), 0)
+    lengths = rng.integers(0, 9, n) if length is None else np.full(n, length)
     total = int(lengths.sum())
     target = rng.integers(0, n_classes, n)
     item = np.where(rng.random(total) < 0.6, 3 + np.repeat(target, lengths), rng.integers(3, 9, total))
