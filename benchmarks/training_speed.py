@@ -13,6 +13,8 @@ import json
 import platform
 import statistics
 import subprocess
+import sys
+import tempfile
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -122,7 +124,7 @@ def peer_events_per_second(
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--file", type=Path, help="rows as peer_lifestream.py makes them")
+    parser.add_argument("--file", type=Path, help="rows as peer_lifestream.py makes them; made if left out")
     parser.add_argument("--peer", help="python of the peer's environment; without it only padding is compared")
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--rounds", type=int, default=3)
@@ -130,6 +132,10 @@ def main() -> None:
     parser.add_argument("--peer-batch-sizes", default="32,64,128")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.file is None:
+        given.file = Path(tempfile.mkdtemp()) / "rows.parquet"
+        script = Path(__file__).with_name("peer_lifestream.py")
+        subprocess.run([sys.executable, str(script), "make", str(given.file)], check=True)
     rows, sizes = read_rows(given.file)
     batches = BatchSampler(rows.lengths, Training().batch_tokens, Training().batch_rows).epoch_batches(0)
     print(

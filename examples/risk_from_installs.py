@@ -1,7 +1,7 @@
 """Which borrowers are risky, from the apps they installed: train, judge, save, reload, score.
 
-    python examples/risk_from_installs.py            # about a minute; ends in two numbers
-    python examples/risk_from_installs.py --users 200 --epochs 1
+python examples/risk_from_installs.py            # about a minute; ends in two numbers
+python examples/risk_from_installs.py --users 200 --epochs 1
 """
 
 import argparse

@@ -41,6 +41,8 @@ class GRU:
     pooling: Pooling = "count"
 
     def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout={self.dropout} is a share: 0 or more and below 1.")
         check_choice("pooling", self.pooling, get_args(Pooling))
         if self.hidden_size < 1 or self.n_layers < 1:
             raise ConfigError(f"hidden_size={self.hidden_size}, n_layers={self.n_layers}: both must be 1 or more.")

@@ -64,6 +64,8 @@ class Transformer:
         for name in ("hidden_size", "n_layers", "n_heads", "feedforward"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be 1 or more.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout={self.dropout} is a share: 0 or more and below 1.")
         check_choice("position", self.position, ("rotary", "sinusoidal", "learned", "none"))
         check_choice("pooling", self.pooling, get_args(Pooling))
         if self.hidden_size % self.n_heads:
@@ -113,11 +115,16 @@ class Attention(nn.Module):
         q, k, v = self.qkv(x_BTD).view(B, T, 3, self.n_heads, d).permute(2, 0, 3, 1, 4)  # each (B, H, T, d)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
+        if days_BT is not None:  # half precision cannot tell days apart: 1,000 days are rounded to 4
+            q, k, v = q.float(), k.float(), v.float()
         if days_BT is not None and self.causal:
             q, k, v = _fading_keys(q, k, v, days_BT, self.log_rate.exp())
         elif days_BT is not None:
             mask = _fading_mask(days_BT, self.log_rate.exp(), mask)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal, scale=d**-0.5)
+        with torch.autocast(
+            x_BTD.device.type, enabled=torch.is_autocast_enabled(x_BTD.device.type) and days_BT is None
+        ):
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal, scale=d**-0.5)
         return self.out(mixed[..., :d].transpose(1, 2).reshape(B, T, D))
 
 

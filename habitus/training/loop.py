@@ -73,122 +73,189 @@ def train(
     Raises:
         TrainingError: if the loss is not finite, or the checkpoint belongs to another run.
     """
-    # -- set up
-    if training.threads:
-        torch.set_num_threads(training.threads)
-    torch.manual_seed(seed)
-    accelerator = _accelerator(training, folder)
-    optimizer = build_optimizer(network, training)
-    raw_network = network
-    network, optimizer = accelerator.prepare(network, optimizer)
-    sampler = BatchSampler(
-        train_rows.lengths.numpy(),
-        training.batch_tokens,
-        training.batch_rows,
-        seed,
-        accelerator.process_index,
-        accelerator.num_processes,
-    )
-    batches = sampler.epoch_batches(0)
-    n_batches, mean_rows = len(batches), len(train_rows) / (len(batches) * accelerator.num_processes)
-    n_steps = -(-n_batches // training.accumulate) * training.epochs
-    progress = Progress(f"{fingerprint}|{seed}|{_options(training)}", torch.get_num_threads())
-    best: dict[str, Tensor] = {}
-    average = _copy(raw_network.state_dict()) if training.average else {}
-    checkpoint = folder / "checkpoint" if folder else None
-    resumed_at_step = None
-    if resume and checkpoint and (checkpoint / "progress.json").is_file():
-        progress, best, average = load_checkpoint(checkpoint, progress.fingerprint, raw_network, optimizer)
-        average = {name: value.to(accelerator.device) for name, value in average.items()}
-        resumed_at_step = progress.step
-    facts: dict[str, Any] = {
-        "n_batches": n_batches,
-        "epochs": training.epochs,
-        "position": progress.epoch * n_batches + progress.position,
-        "padding_waste": padding_waste(sampler.lengths, batches),
-        "parameters": sum(p.numel() for p in raw_network.parameters()),
-        "n_train": len(train_rows),
-    }
-    for callback in callbacks:
-        callback.on_start(facts)
-    last_saved = time.monotonic()
-
-    # -- epochs
+    run = _Run(network, task, train_rows, validation_rows, training, seed, folder, fingerprint, callbacks)
+    if resume:
+        run.restore()
+    run.announce()
     try:
-        while progress.epoch < training.epochs and progress.stale_epochs < training.patience:
-            network.train()
-            batches = sampler.epoch_batches(progress.epoch)
-            while progress.position < len(batches):
-                began = time.monotonic()
-                batch = train_rows.gather(batches[progress.position]).to(accelerator.device)
-                with accelerator.autocast():
-                    loss_B = task.loss(network(batch).float(), _target(batch))
-                loss = loss_B.sum() / (mean_rows * training.accumulate)
-                _refuse_non_finite(loss, progress)
-                accelerator.backward(loss)
-                progress.position += 1
-                if progress.position % training.accumulate == 0 or progress.position == len(batches):
-                    _step(accelerator, network, optimizer, learning_rate_at(progress.step, n_steps, training), training)
-                    progress.step += 1
-                    _update_average(average, raw_network, training.average, progress.step)
-                progress.loss_sum += float(loss_B.detach().sum())
-                progress.row_sum += len(loss_B)
-                seconds = time.monotonic() - began
-                progress.epoch_seconds += seconds
-                for callback in callbacks:
-                    events_per_s = int(batch.lengths.sum()) / max(seconds, 1e-9)
-                    shown = {"epoch": progress.epoch + 1, "loss": float(loss_B.detach().mean())}
-                    callback.on_batch(shown | {"events_per_s": events_per_s})
-                at_step = progress.position % training.accumulate == 0
-                if checkpoint and at_step and time.monotonic() - last_saved >= training.checkpoint_every_s:
-                    _save(accelerator, checkpoint, progress, raw_network, optimizer, best, average)
-                    last_saved = time.monotonic()
-
-            # -- validate, keep the best, note it down
-            judged = average or _copy(raw_network.state_dict())
-            record = _validate(accelerator, raw_network, task, validation_rows, training, judged)
-            is_best = progress.best_metric is None or record["validation_metric"] > progress.best_metric
-            if is_best:
-                best = _copy(judged)
-                progress.best_metric, progress.best_epoch = record["validation_metric"], progress.epoch + 1
-            progress.stale_epochs = 0 if is_best else progress.stale_epochs + 1
-            progress.seconds += progress.epoch_seconds
-            record = {
-                "epoch": progress.epoch + 1,
-                "step": progress.step,
-                "seconds": round(progress.seconds, 3),
-                "train_loss": progress.loss_sum / max(progress.row_sum, 1),
-                **record,
-                "learning_rate": optimizer.param_groups[0]["lr"],
-                "events_per_s": int(train_rows.lengths.sum()) / max(progress.epoch_seconds, 1e-9),
-                "is_best": is_best,
-            }
-            progress.history.append(record)
-            accelerator.log({k: v for k, v in record.items() if isinstance(v, int | float)}, step=progress.step)
-            for callback in callbacks:
-                callback.on_epoch(record)
-            progress.epoch, progress.position = progress.epoch + 1, 0
-            progress.loss_sum, progress.row_sum, progress.epoch_seconds = 0.0, 0, 0.0
-            if checkpoint:
-                _save(accelerator, checkpoint, progress, raw_network, optimizer, best, average)
-                last_saved = time.monotonic()
+        while run.goes_on():
+            for rows in run.remaining_batches():
+                run.learn_from(rows)
+                run.save_if_due()
+            run.end_epoch()
     finally:
-        for callback in callbacks:
-            callback.on_end()
-        accelerator.end_training()
+        run.close()
+    return run.with_best_weights()
 
-    # -- the best epoch's weights, on the CPU
-    raw_network.load_state_dict(best)
-    raw_network.to("cpu").eval()
-    return TrainingResult(
-        progress.history,
-        progress.best_epoch,
-        progress.seconds,
-        facts["padding_waste"],
-        facts["parameters"],
-        progress.threads,
-        resumed_at_step,
-    )
+
+class _Run:
+    """The state of a run and its steps, in the order in which `train` takes them."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        train_rows: SequenceTensors,
+        validation_rows: SequenceTensors,
+        training: Training,
+        seed: int,
+        folder: Path | None,
+        fingerprint: str,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        if training.threads:
+            torch.set_num_threads(training.threads)
+        torch.manual_seed(seed)
+        self.task, self.training, self.callbacks = task, training, callbacks
+        self.train_rows, self.validation_rows = train_rows, validation_rows
+        self.checkpoint = folder / "checkpoint" if folder else None
+        self.accelerator = _accelerator(training, folder)
+        self.raw_network = network  # accelerate may wrap it to average gradients over processes
+        self.network, self.optimizer = self.accelerator.prepare(network, build_optimizer(network, training))
+        self.sampler = BatchSampler(
+            train_rows.lengths.numpy(),
+            training.batch_tokens,
+            training.batch_rows,
+            seed,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+        batches = self.sampler.epoch_batches(0)
+        self.n_batches, self.padding_waste = len(batches), padding_waste(self.sampler.lengths, batches)
+        self.mean_rows = len(train_rows) / (len(batches) * self.accelerator.num_processes)
+        self.n_steps = -(-len(batches) // training.accumulate) * training.epochs
+        self.progress = Progress(f"{fingerprint}|{seed}|{_options(training)}", torch.get_num_threads())
+        self.best: dict[str, Tensor] = {}
+        self.average = _copy(network.state_dict()) if training.average else {}
+        self.resumed_at_step: int | None = None
+        self.last_saved = time.monotonic()
+
+    def restore(self) -> None:
+        """Go back to where the checkpoint stands, if there is one."""
+        if self.checkpoint is None or not (self.checkpoint / "progress.json").is_file():
+            return
+        self.progress, self.best, average = load_checkpoint(
+            self.checkpoint, self.progress.fingerprint, self.raw_network, self.optimizer
+        )
+        self.average = {name: value.to(self.accelerator.device) for name, value in average.items()}
+        self.resumed_at_step = self.progress.step
+
+    def announce(self) -> None:
+        """Tell the callbacks what is about to happen."""
+        facts = {
+            "n_batches": self.n_batches,
+            "epochs": self.training.epochs,
+            "position": self.progress.epoch * self.n_batches + self.progress.position,
+            "padding_waste": self.padding_waste,
+            "parameters": _count(self.raw_network),
+            "n_train": len(self.train_rows),
+        }
+        for callback in self.callbacks:
+            callback.on_start(facts)
+
+    def goes_on(self) -> bool:
+        """Say whether another epoch is due."""
+        return self.progress.epoch < self.training.epochs and self.progress.stale_epochs < self.training.patience
+
+    def remaining_batches(self) -> list[np.ndarray]:
+        """Return the batches of this epoch that are not done yet."""
+        self.network.train()
+        return self.sampler.epoch_batches(self.progress.epoch)[self.progress.position :]
+
+    def learn_from(self, rows: np.ndarray) -> None:
+        """Go forward and back on one batch, and step where a group of batches is complete."""
+        progress, training, began = self.progress, self.training, time.monotonic()
+        batch = self.train_rows.gather(rows).to(self.accelerator.device)
+        with self.accelerator.autocast():
+            loss_B = self.task.loss(self.network(batch).float(), _target(batch))
+        loss = loss_B.sum() / (self.mean_rows * training.accumulate)
+        _refuse_non_finite(loss, progress)
+        self.accelerator.backward(loss)
+        progress.position += 1
+        if progress.position % training.accumulate == 0 or progress.position == self.n_batches:
+            _step(
+                self.accelerator,
+                self.network,
+                self.optimizer,
+                learning_rate_at(progress.step, self.n_steps, training),
+                training,
+            )
+            progress.step += 1
+            _update_average(self.average, self.raw_network, training.average, progress.step)
+        progress.loss_sum += float(loss_B.detach().sum())
+        progress.row_sum += len(loss_B)
+        seconds = time.monotonic() - began
+        progress.epoch_seconds += seconds
+        facts = {
+            "epoch": progress.epoch + 1,
+            "loss": float(loss_B.detach().mean()),
+            "events_per_s": int(batch.lengths.sum()) / max(seconds, 1e-9),
+        }
+        for callback in self.callbacks:
+            callback.on_batch(facts)
+
+    def save_if_due(self) -> None:
+        """Write a checkpoint if the last one is old and no gradient is under way."""
+        is_due = time.monotonic() - self.last_saved >= self.training.checkpoint_every_s
+        if is_due and self.progress.position % self.training.accumulate == 0:
+            self._save()
+
+    def end_epoch(self) -> None:
+        """Validate, keep the best weights, note the epoch down, and write a checkpoint."""
+        progress = self.progress
+        judged = self.average or _copy(self.raw_network.state_dict())
+        found = _validate(self.raw_network, self.task, self.validation_rows, judged)
+        is_best = progress.best_metric is None or found["validation_metric"] > progress.best_metric
+        if is_best:
+            self.best = _copy(judged)
+            progress.best_metric, progress.best_epoch = found["validation_metric"], progress.epoch + 1
+        progress.stale_epochs = 0 if is_best else progress.stale_epochs + 1
+        progress.seconds += progress.epoch_seconds
+        record = {
+            "epoch": progress.epoch + 1,
+            "step": progress.step,
+            "seconds": round(progress.seconds, 3),
+            "train_loss": progress.loss_sum / max(progress.row_sum, 1),
+            **found,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "events_per_s": int(self.train_rows.lengths.sum()) / max(progress.epoch_seconds, 1e-9),
+            "is_best": is_best,
+        }
+        progress.history.append(record)
+        self.accelerator.log({k: v for k, v in record.items() if isinstance(v, int | float)}, step=progress.step)
+        for callback in self.callbacks:
+            callback.on_epoch(record)
+        progress.epoch, progress.position = progress.epoch + 1, 0
+        progress.loss_sum, progress.row_sum, progress.epoch_seconds = 0.0, 0, 0.0
+        self._save()
+
+    def close(self) -> None:
+        """Tell callbacks and trackers that the run is over, also on an error."""
+        for callback in self.callbacks:
+            callback.on_end()
+        self.accelerator.end_training()
+
+    def with_best_weights(self) -> TrainingResult:
+        """Put the best epoch's weights into the network, on the CPU."""
+        self.raw_network.load_state_dict(self.best)
+        self.raw_network.to("cpu").eval()
+        return TrainingResult(
+            self.progress.history,
+            self.progress.best_epoch,
+            self.progress.seconds,
+            self.padding_waste,
+            _count(self.raw_network),
+            self.progress.threads,
+            self.resumed_at_step,
+        )
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        if self.accelerator.is_main_process:
+            save_checkpoint(self.checkpoint, self.progress, self.raw_network, self.optimizer, self.best, self.average)
+        self.accelerator.wait_for_everyone()
+        self.last_saved = time.monotonic()
 
 
 @torch.no_grad()
@@ -273,14 +340,7 @@ def _refuse_non_finite(loss: Tensor, progress: Progress) -> None:
         )
 
 
-def _validate(
-    accelerator: Accelerator,
-    network: nn.Module,
-    task: Task,
-    rows: SequenceTensors,
-    training: Training,
-    weights: dict[str, Tensor],
-) -> dict[str, Any]:
+def _validate(network: nn.Module, task: Task, rows: SequenceTensors, weights: dict[str, Tensor]) -> dict[str, Any]:
     """Return validation loss and metric under the given weights; the network keeps its own."""
     own = _copy(network.state_dict())
     network.load_state_dict(weights)
@@ -294,10 +354,8 @@ def _validate(
     return {"validation_loss": loss, "validation_metric": metric, "monitor": monitor}
 
 
-def _save(accelerator: Accelerator, folder: Path, *state: Any) -> None:
-    if accelerator.is_main_process:
-        save_checkpoint(folder, *state)
-    accelerator.wait_for_everyone()
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,6 +15,8 @@ from habitus.errors import ConfigError
         ({"hidden_size": 7, "bidirectional": True}, "use an even one"),
         ({"pooling": "cls"}, "needs a Transformer"),
         ({"pooling": "sum"}, "mean"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"dropout": -0.1}, "dropout"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options, said):

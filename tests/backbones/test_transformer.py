@@ -137,6 +137,8 @@ def test_too_many_steps_for_learned_positions_are_refused():
         ({"n_layers": 0}, "n_layers"),
         ({"position": "rotry"}, "rotary"),
         ({"pooling": "sum"}, "mean"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"dropout": -0.1}, "dropout"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options, said):

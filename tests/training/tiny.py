@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from habitus.backbones import GRU
+from habitus.backbones.dropout import Dropout
 from habitus.data.batch import SequenceTensors
 from habitus.data.encode import EncodedSequences
 from habitus.tasks import Classify, Inputs, SequenceNetwork
@@ -65,8 +66,8 @@ def network(of=None, backbone=None, seed=0, dropout=True):
     made = SequenceNetwork(inputs, backbone or GRU(hidden_size=8, dropout=0.2), of or task(), use_time=True, wide=True)
     if not dropout:
         for module in made.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
+            if isinstance(module, Dropout):
+                module.share = 0.0
     return made
 
 
