@@ -123,7 +123,7 @@ def bag_weights(offsets: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
     Summed over a row, a value that occurs n times weighs log(1 + n).
 
-    >>> bag_weights(np.array([0, 3]), np.array([7, 8, 7])).round(3).tolist()
+    >>> bag_weights(np.array([0, 3]), np.array([7, 8, 7])).astype(float).round(3).tolist()
     [0.693, 0.693, 0.405]
     """
     rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
