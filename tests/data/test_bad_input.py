@@ -174,7 +174,8 @@ def test_composed_and_decomposed_names_are_two_entities():
 
 
 def test_a_lone_surrogate_is_refused_with_row_and_column():
-    frame = pd.DataFrame({"user_id": ["a", "\ud800b"], "timestamp": [TIME] * 2})
+    ids = pd.Series(["a", "\ud800b"], dtype=object)  # pandas 3 refuses to make it a column of text
+    frame = pd.DataFrame({"user_id": ids, "timestamp": [TIME] * 2})
     with pytest.raises(DataError, match=r"row 2: 'user_id' = '\\ud800b'.*surrogate"):
         read_events(frame)
 
