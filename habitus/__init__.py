@@ -25,11 +25,14 @@ from habitus.errors import (
 
 if TYPE_CHECKING:
     from habitus.backbones import GRU, Transformer
+    from habitus.data.next_split import NextSplit
+    from habitus.data.options import Data
     from habitus.data.simulate import simulate_installs
     from habitus.data.split import Split
     from habitus.fields import Category, Number, Schema
-    from habitus.model import SequenceModel, load
-    from habitus.tasks import Classify
+    from habitus.model import NextOptions, Options, SequenceModel, load
+    from habitus.tasks import Classify, NextEvent, Sampling
+    from habitus.tasks.rules import After, Never, NoImmediateRepeat, Once, Only
     from habitus.training import Training
 
 __version__ = "0.1.0"
@@ -38,10 +41,21 @@ __all__ = [
     "SequenceModel",
     "load",
     "Classify",
+    "NextEvent",
     "GRU",
     "Transformer",
     "Training",
     "Split",
+    "NextSplit",
+    "Data",
+    "Options",
+    "NextOptions",
+    "Sampling",
+    "After",
+    "Never",
+    "NoImmediateRepeat",
+    "Once",
+    "Only",
     "Category",
     "Number",
     "Schema",
@@ -58,6 +72,17 @@ _HOMES = {
     "SequenceModel": "habitus.model",
     "load": "habitus.model",
     "Classify": "habitus.tasks",
+    "NextEvent": "habitus.tasks",
+    "Sampling": "habitus.tasks",
+    "After": "habitus.tasks.rules",
+    "Never": "habitus.tasks.rules",
+    "NoImmediateRepeat": "habitus.tasks.rules",
+    "Once": "habitus.tasks.rules",
+    "Only": "habitus.tasks.rules",
+    "NextSplit": "habitus.data.next_split",
+    "Data": "habitus.data.options",
+    "Options": "habitus.model",
+    "NextOptions": "habitus.model",
     "GRU": "habitus.backbones",
     "Transformer": "habitus.backbones",
     "Training": "habitus.training",

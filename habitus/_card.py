@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from habitus.evaluation import Evaluation
-    from habitus.model import SequenceModel
+    from habitus.model import LabelledModel
+    from habitus.model.next_event import NextEventModel
+    from habitus.next_evaluation import NextEvaluation
 
 
-def write_card(model: SequenceModel) -> str:
+def write_card(model: LabelledModel) -> str:
     """Return the card as Markdown."""
     schema, task = model.encoder_.schema, model.task
     fields = ", ".join(f"`{name}`" for name in schema.fields) or "none"
@@ -45,3 +47,49 @@ def _figures(evaluation: Evaluation | None) -> list[str]:
     table = [f"| {name} | {metrics['auc']} | {metrics['log_loss']} |" for name, metrics in rows.items()]
     head = [f"## Test figures (n = {evaluation.n:,}, 95 % intervals)", "", "| | AUC | log-loss |", "|---|---|---|"]
     return [*head, *table, ""]
+
+
+def write_next_card(model: NextEventModel) -> str:
+    """Return the card of a next-event model as Markdown."""
+    task, schema = model.task, model.encoder_.schema
+    also = ["the time until it" if task.when else "", *task.also]
+    lines = [
+        f"# Model card: {task.name} `{task.item}`",
+        "",
+        f"- **Answers**: which of {len(model.vocabulary_.values):,} items comes next for an entity",
+        f"  (`{schema.entity}`), from its past events; with it {', '.join(filter(None, also)) or 'nothing else'}.",
+        f"- **Query time**: {_told(task.query_time)}.",
+        f"- **Network**: {model.backbone}.",
+        f"- **Histories**: training covers whole histories by windows of at most {model.data.max_length} events; an",
+        "  answer reads the latest ones; events of equal time keep the order of the log.",
+        f"- **Split**: {model.split.sentence()}.",
+        f"- **Rankings**: whole catalogue; items of the past are {'left out' if model.filter_seen_ else 'kept'}.",
+        f"- **Trained**: {len(model.history_)} epochs, weights of epoch {model.result_.best_epoch}; seed {model.seed}.",
+        "",
+        *_next_figures(getattr(model, "evaluation_", None)),
+        "## Be careful",
+        "",
+        "- Items that training never saw cannot be recommended before an `update`.",
+        "- Figures under another split, tie rule or filter are not comparable with these.",
+        "- The model learns what was popular and shown; it has not been examined for unfair treatment of groups.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _told(query_time: float) -> str:
+    if not query_time:
+        return "never told"
+    return "always told" if query_time == 1 else "may be told or not"
+
+
+def _next_figures(evaluation: NextEvaluation | None) -> list[str]:
+    if evaluation is None:
+        return ["No events were held out, so that there are no test figures.", ""]
+    found = []
+    for name, judged in evaluation.targets.items():
+        rows = {"this model": judged.metrics, **judged.baselines}
+        table = [f"| {row} | {metrics['ndcg@10']} | {metrics['hr@10']} |" for row, metrics in rows.items()]
+        found += [f"## Test figures, target: {name} (n = {judged.n:,}, 95 % intervals)", ""]
+        found += ["| | NDCG@10 | HR@10 |", "|---|---|---|", *table, ""]
+    return found

@@ -47,6 +47,13 @@ class Prepared:
         """Return the encoded rows of one part."""
         return self.encoded.take(np.flatnonzero(self.part[self.encoded.example] == part))
 
+    def entity_codes(self) -> np.ndarray:
+        """Return a number for each example's entity, in order of first appearance, int64 (n,)."""
+        entities = self.examples.frame.select(pl.col(self.examples.schema.entity))
+        known = entities.unique(maintain_order=True).with_row_index("_code")
+        codes = entities.join(known, on=entities.columns, how="left", maintain_order="left", nulls_equal=True)["_code"]
+        return codes.to_numpy().astype(np.int64)
+
     def fingerprint(self) -> str:
         """Return a hash of all encoded rows, targets and parts: two runs with the same one saw the same data."""
         digest = hashlib.sha256("".join(self.part).encode())

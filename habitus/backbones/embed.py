@@ -7,6 +7,7 @@ arXiv:1810.04805, section 3.2). Age and gap are read through a piecewise-linear 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -105,19 +106,28 @@ class EventEmbedding(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.dropout = Dropout(dropout)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return step vectors (B, T, D); padded steps hold values that nothing may read."""
-        parts = []
-        for name, ids in batch.ids.items():
-            table = self.categories[module_key(name)]
-            parts.append(table(self._dropped(ids) if name in self._sparse else ids))
-        parts += [self.numbers[module_key(name)](values) for name, values in batch.numbers.items()]
+    def forward(self, batch: Batch, more: Sequence[Tensor] = ()) -> Tensor:
+        """Return step vectors (B, T, D); padded steps hold values that nothing may read.
+
+        `more` are vectors (B, T, D) that a task adds to the sum.
+        """
+        parts = list(more)
         if self.use_time:
             parts += [self.age(batch.age_days), self.gap(batch.gap_days)]
             parts += [self.hour(batch.hour), self.weekday(batch.weekday)]
-        if not parts:
+        if not parts and not batch.ids and not batch.numbers:
             parts = [torch.zeros(*batch.is_step.shape, *self.norm.normalized_shape, device=batch.is_step.device)]
-        return self.dropout(self.norm(torch.stack(parts).sum(0)))
+        return self.vectors(batch.ids, batch.numbers, parts)
+
+    def vectors(self, ids: Mapping[str, Tensor], numbers: Mapping[str, Tensor], more: Sequence[Tensor]) -> Tensor:
+        """Return the vectors (B, T, D) of the fields and of `more`, added, normed and dropped out."""
+        parts = []
+        for name, values in ids.items():
+            table = self.categories[module_key(name)]
+            parts.append(table(self._dropped(values) if name in self._sparse else values))
+        parts += [self.numbers[module_key(name)](values) for name, values in numbers.items()]
+        total = functools.reduce(torch.add, [*parts, *more])
+        return self.dropout(self.norm(total))
 
     def _dropped(self, ids: Tensor) -> Tensor:
         if not self.training or not self.value_dropout:

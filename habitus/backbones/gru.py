@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from habitus.backbones.dropout import Dropout
 from habitus.backbones.pool import Pooling
+from habitus.backbones.stream import StreamState
 from habitus.config import check_choice
 from habitus.data.batch import Batch
 from habitus.errors import ConfigError
+
+_CELL_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class GRUStack(nn.Module):
 
     def __init__(self, config: GRU) -> None:
         super().__init__()
+        self.config = config
         directions = 2 if config.bidirectional else 1
         width, out = config.hidden_size, config.hidden_size // directions
         self.forward_layers = nn.ModuleList(nn.GRU(width, out, batch_first=True) for _ in range(config.n_layers))
@@ -86,6 +90,48 @@ class GRUStack(nn.Module):
                 ahead = torch.cat([ahead, back.gather(1, index.expand_as(back))], dim=-1)
             states = ahead
         return states
+
+    def forward_last(self, steps_BTD: Tensor, batch: Batch) -> Tensor:
+        """Return the state of the last step of each row, (B, D)."""
+        self._require_one_way("forward_last")
+        states = self(steps_BTD, batch)
+        return states[torch.arange(len(states), device=states.device), batch.lengths - 1]
+
+    @torch.no_grad()
+    def start(self, n_streams: int = 1) -> StreamState:
+        """Return the state of streams that have read nothing yet.
+
+        >>> GRU(hidden_size=8).build().eval().start().n_steps
+        0
+        """
+        self._require_one_way("start")
+        shape = (len(self.forward_layers), n_streams, self.config.hidden_size)
+        return StreamState(0, hidden=next(self.parameters()).new_zeros(shape))
+
+    @torch.no_grad()
+    def step(self, step_BD: Tensor, days_B: Tensor | None, state: StreamState) -> tuple[Tensor, StreamState]:
+        """Read one more event of each stream, without dropout or gradients.
+
+        Args:
+            step_BD: step vectors.
+            days_B: not read; there because a Transformer reads it.
+            state: from `start` or the step before.
+
+        Returns:
+            The states (B, D) that `forward` gives the event after all those before it, and the state of the stream.
+        """
+        assert state.hidden is not None, "a state of another backbone"
+        hidden, answer = [], step_BD
+        for number, layer in enumerate(self.forward_layers):
+            # the cell of nn.GRU with its weights; the layer itself takes several times as long for one step
+            weights = [getattr(layer, name) for name in _CELL_WEIGHTS]
+            answer = torch.gru_cell(answer, state.hidden[number], *weights)
+            hidden.append(answer)
+        return answer, StreamState(state.n_steps + 1, hidden=torch.stack(hidden))
+
+    def _require_one_way(self, what: str) -> None:
+        if self.config.bidirectional:
+            raise ConfigError(f"{what} needs states that see no later step: use GRU(bidirectional=False).")
 
 
 def _reversing_index(lengths_B: Tensor, n_steps: int) -> Tensor:

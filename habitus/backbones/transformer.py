@@ -3,29 +3,31 @@
 Differs from the paper: layer norm stands before each sublayer (Xiong et al. 2020, arXiv:2002.04745), GELU, by default
 rotary positions (Su et al. 2021, arXiv:2104.09864, eq. 34), and a learned leading step that every step may attend to
 (an attention sink, Xiao et al. 2023, arXiv:2309.17453), without which softmax hides how many events there are.
+`time_aware` makes attention fade with the time between two events, each head at its own learned rate (`attention.py`).
 
-`time_aware` makes attention fade with the time between two events, each head at its own learned rate: the linear
-bias of ALiBi (Press et al. 2021, arXiv:2108.12409, section 3) on days instead of on positions. Attention runs
-through `scaled_dot_product_attention`; see `_fading_keys` for why the causal form needs no mask.
+A causal network answers in three ways, all with the same states: `forward` (every step), `forward_last` (the last
+step of each row; its last block does a fraction of the work) and `start` and `step` (one event at a time).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from habitus.backbones.attention import Attention, at, rotations, sinusoidal_positions
 from habitus.backbones.dropout import Dropout
 from habitus.backbones.pool import Pooling
+from habitus.backbones.step import start, step
+from habitus.backbones.stream import StreamState
 from habitus.config import check_choice
 from habitus.data.batch import Batch
 from habitus.errors import ConfigError
 
-_SHORTEST_DAYS, _LONGEST_DAYS = 1.0, 30.0  # how far heads look at the start, from the nearest to the farthest
 _OLDEST_DAYS = 3650.0
 
 
@@ -44,6 +46,10 @@ class Transformer:
         causal: a state sees no later step.
         pooling: how step states become one state.
         max_positions: size of the table of learned positions.
+        feedforward_kind: "gelu", or "swiglu" (Shazeer 2020, arXiv:2002.05202, eq. 6; differs from the paper in that
+            the width is not cut by a third to make up for the third matrix, and in having biases).
+        residual_gate: x + F(x) * sigmoid(W x + b) in place of x + F(x) around each sublayer (LiGR, Borisyuk et al.
+            2025, arXiv:2502.03417; differs from the paper in the bias).
 
     >>> Transformer(n_layers=1, hidden_size=32).n_heads
     4
@@ -59,6 +65,8 @@ class Transformer:
     causal: bool = True
     pooling: Pooling = "count"
     max_positions: int = 1024
+    feedforward_kind: Literal["gelu", "swiglu"] = "gelu"
+    residual_gate: bool = False
 
     def __post_init__(self) -> None:
         for name in ("hidden_size", "n_layers", "n_heads", "feedforward"):
@@ -67,6 +75,7 @@ class Transformer:
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout={self.dropout} is a share: 0 or more and below 1.")
         check_choice("position", self.position, ("rotary", "sinusoidal", "learned", "none"))
+        check_choice("feedforward_kind", self.feedforward_kind, ("gelu", "swiglu"))
         check_choice("pooling", self.pooling, get_args(Pooling))
         if self.hidden_size % self.n_heads:
             fitting = [n for n in range(1, self.hidden_size + 1) if self.hidden_size % n == 0][:6]
@@ -89,85 +98,41 @@ class Transformer:
         return TransformerStack(self)
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017, eq. 1 and section 3.2.2), fading with time on request."""
-
-    def __init__(self, config: Transformer) -> None:
-        super().__init__()
-        width, self.n_heads, self.causal = config.hidden_size, config.n_heads, config.causal
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        if config.time_aware:
-            reach = torch.logspace(math.log10(_SHORTEST_DAYS), math.log10(_LONGEST_DAYS), self.n_heads)
-            self.log_rate = nn.Parameter(-reach.log())  # of fading, per day
-
-    def forward(self, x_BTD: Tensor, rotation: Tensor | None, days_BT: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Return (B, T, D).
-
-        Args:
-            x_BTD: states; step 0 is the leading step.
-            rotation: of rotary positions, or None.
-            days_BT: when each step was, in days, if attention fades with time.
-            mask: bool, True where a step may be seen (B, 1, 1, T); None where padding needs none.
-        """
-        B, T, D = x_BTD.shape
-        d = D // self.n_heads
-        q, k, v = self.qkv(x_BTD).view(B, T, 3, self.n_heads, d).permute(2, 0, 3, 1, 4)  # each (B, H, T, d)
-        if rotation is not None:
-            q, k = rotate(q, rotation), rotate(k, rotation)
-        if days_BT is not None:  # half precision cannot tell days apart: 1,000 days are rounded to 4
-            q, k, v = q.float(), k.float(), v.float()
-        if days_BT is not None and self.causal:
-            q, k, v = _fading_keys(q, k, v, days_BT, self.log_rate.exp())
-        elif days_BT is not None:
-            mask = _fading_mask(days_BT, self.log_rate.exp(), mask)
-        with torch.autocast(
-            x_BTD.device.type, enabled=torch.is_autocast_enabled(x_BTD.device.type) and days_BT is None
-        ):
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal, scale=d**-0.5)
-        return self.out(mixed[..., :d].transpose(1, 2).reshape(B, T, D))
-
-
-def _fading_keys(q: Tensor, k: Tensor, v: Tensor, days_BT: Tensor, rate_H: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Add -rate * (days_i - days_j) to the score of steps i >= j, and nothing to the leading step's, with no mask.
-
-    Softmax ignores what is equal along a row, so that adding rate * days_j to event scores and rate * days_i to the
-    leading step's score gives the same weights: two more dimensions of queries and keys. v is widened to match.
-    """
-    B, H, T, d = q.shape
-    is_lead = torch.zeros(T, device=q.device, dtype=q.dtype)
-    is_lead[0] = 1.0
-    scaled_rate = (rate_H * d**0.5)[:, None]  # SDPA divides by sqrt(d)
-    days = days_BT[:, None, :]  # (B, 1, T)
-    more_q = torch.stack([scaled_rate.expand(B, H, T), scaled_rate * days], dim=-1)
-    more_k = torch.stack([days * (1 - is_lead), is_lead.expand(B, 1, T)], dim=-1).expand(B, H, T, 2)
-    return torch.cat([q, more_q], -1), torch.cat([k, more_k], -1), F.pad(v, (0, 2))
-
-
-def _fading_mask(days_BT: Tensor, rate_H: Tensor, mask: Tensor | None) -> Tensor:
-    """Return -rate * |days_i - days_j| as a mask (B, H, T, T); the leading step does not fade, padding is -inf."""
-    apart_BTT = (days_BT[:, :, None] - days_BT[:, None, :]).abs()
-    apart_BTT[:, :, 0] = 0.0
-    bias = -rate_H[:, None, None] * apart_BTT[:, None]
-    return bias if mask is None else bias.masked_fill(~mask, float("-inf"))
-
-
 class Block(nn.Module):
     """x + attention(norm(x)), then x + feed-forward(norm(x))."""
 
     def __init__(self, config: Transformer) -> None:
         super().__init__()
-        width = config.hidden_size
+        width, inner = config.hidden_size, config.feedforward * config.hidden_size
         self.attention_norm, self.feedforward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(config)
-        self.up = nn.Linear(width, config.feedforward * width)
-        self.down = nn.Linear(config.feedforward * width, width)
+        self.up = nn.Linear(width, inner)
+        self.down = nn.Linear(inner, width)
         self.dropout = Dropout(config.dropout)
+        self.swish = nn.Linear(width, inner) if config.feedforward_kind == "swiglu" else None
+        self.attention_gate = nn.Linear(width, width) if config.residual_gate else None
+        self.feedforward_gate = nn.Linear(width, width) if config.residual_gate else None
 
     def forward(self, x_BTD: Tensor, rotation: Tensor | None, days_BT: Tensor | None, mask: Tensor | None) -> Tensor:
         """Return (B, T, D)."""
-        x_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), rotation, days_BT, mask))
-        return x_BTD + self.dropout(self.down(F.gelu(self.up(self.feedforward_norm(x_BTD)))))
+        mixed = self.attention(self.attention_norm(x_BTD), rotation, days_BT, mask)
+        return self._with_feedforward(self._joined(x_BTD, mixed, self.attention_gate))
+
+    def last(
+        self, x_BTD: Tensor, rotation: Tensor | None, days_BT: Tensor | None, last_B: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Return the states of the steps `last_B` alone, (B, 1, D)."""
+        mixed = self.attention.last(self.attention_norm(x_BTD), rotation, days_BT, last_B, mask)
+        return self._with_feedforward(self._joined(at(x_BTD, last_B), mixed, self.attention_gate))
+
+    def _with_feedforward(self, x: Tensor) -> Tensor:
+        normed = self.feedforward_norm(x)
+        raised = F.gelu(self.up(normed)) if self.swish is None else F.silu(self.swish(normed)) * self.up(normed)
+        return self._joined(x, self.down(raised), self.feedforward_gate)
+
+    def _joined(self, x: Tensor, branch: Tensor, gate: nn.Linear | None) -> Tensor:
+        dropped = self.dropout(branch)
+        return x + dropped if gate is None else torch.addcmul(x, dropped, gate(x).sigmoid())
 
 
 class TransformerStack(nn.Module):
@@ -188,50 +153,71 @@ class TransformerStack(nn.Module):
 
     def forward(self, steps_BTD: Tensor, batch: Batch) -> Tensor:
         """Return step states (B, T, D), or (B, 1 + T, D) with pooling "cls"."""
-        config = self.config
-        x = torch.cat([self.lead.expand(len(steps_BTD), 1, -1), self._with_positions(steps_BTD)], dim=1)
-        rotation = self._rotation(x) if config.position == "rotary" else None
-        days = F.pad(-batch.age_days.clamp_max(_OLDEST_DAYS), (1, 0)) if config.time_aware else None
+        x, rotation, days = self._inputs(steps_BTD, batch)
         # causal: padding stands on the right, where no step looks, so that no mask is needed
-        needs_mask = batch.has_padding and not config.causal
+        needs_mask = batch.has_padding and not self.config.causal
         mask = F.pad(batch.is_step, (1, 0), value=True)[:, None, None, :] if needs_mask else None
         for block in self.blocks:
             x = block(x, rotation, days, mask)
-        return self.norm(x if config.pooling == "cls" else x[:, 1:])
+        return self.norm(x if self.config.pooling == "cls" else x[:, 1:])
+
+    def forward_last(self, steps_BTD: Tensor, batch: Batch) -> Tensor:
+        """Return the state of the last step of each row, (B, D): what `forward` gives there, with less work."""
+        self._require_causal("forward_last")
+        x, rotation, days = self._inputs(steps_BTD, batch)
+        *blocks, last_block = self.blocks
+        for block in blocks:
+            x = block(x, rotation, days, None)
+        mask = F.pad(batch.is_step, (1, 0), value=True)[:, None, None, :] if batch.has_padding else None
+        index = batch.lengths  # of the last step: the leading one stands in front
+        return self.norm(cast(Block, last_block).last(x, rotation, days, index, mask)[:, 0])
+
+    def start(self, n_streams: int = 1) -> StreamState:
+        """Return the state of streams that have read nothing yet.
+
+        >>> Transformer(hidden_size=8).build().eval().start().n_steps
+        0
+        """
+        self._require_causal("start")
+        return start(self, n_streams)
+
+    def step(self, step_BD: Tensor, days_B: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+        """Read one more event of each stream, on the CPU and without dropout or gradients.
+
+        Args:
+            step_BD: step vectors.
+            days_B: float64, when the events were, in days since any origin; not before those read so far.
+            state: from `start` or the step before.
+
+        Returns:
+            The states (B, D) that `forward` gives the event after all those before it, and the state of the stream.
+        """
+        self._require_positions(state.n_steps + 1)
+        return step(self, step_BD, days_B, state)
+
+    def _inputs(self, steps_BTD: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the steps with the leading one in front, the rotation and the days."""
+        config = self.config
+        lead = self.lead.expand(len(steps_BTD), 1, -1)
+        x = torch.cat([lead, self._with_positions(steps_BTD)], dim=1)
+        n_pairs = config.hidden_size // config.n_heads // 2
+        rotation = rotations(x.shape[1], n_pairs, x.device) if config.position == "rotary" else None
+        days = F.pad(-batch.age_days.clamp_max(_OLDEST_DAYS), (1, 0)) if config.time_aware else None
+        return x, rotation, days
 
     def _with_positions(self, x_BTD: Tensor) -> Tensor:
         n_steps, width = x_BTD.shape[1:]
         if self.config.position == "sinusoidal":
             return x_BTD + sinusoidal_positions(n_steps, width).to(x_BTD)
+        self._require_positions(n_steps)
         if self.config.position == "learned":
-            if n_steps > self.config.max_positions:
-                raise ConfigError(
-                    f"A row of {n_steps} steps exceeds max_positions={self.config.max_positions}; raise it."
-                )
             return x_BTD + self.positions.weight[:n_steps]
         return x_BTD
 
-    def _rotation(self, x_BTD: Tensor) -> Tensor:
-        """Return complex rotations (T, d/2)."""
-        n_pairs = self.config.hidden_size // self.config.n_heads // 2
-        pair = torch.arange(n_pairs, device=x_BTD.device, dtype=torch.float32) / n_pairs
-        index = torch.arange(x_BTD.shape[1], device=x_BTD.device, dtype=torch.float32)
-        angles = index[:, None] * 10_000.0**-pair
-        return torch.polar(torch.ones_like(angles), angles)
+    def _require_positions(self, n_steps: int) -> None:
+        if self.config.position == "learned" and n_steps > self.config.max_positions:
+            raise ConfigError(f"A row of {n_steps} steps exceeds max_positions={self.config.max_positions}; raise it.")
 
-
-def rotate(x_BHTd: Tensor, rotation: Tensor) -> Tensor:
-    """Turn neighbouring pairs of the last dimension by the given angles (Su et al. 2021, eq. 34)."""
-    pairs = torch.view_as_complex(x_BHTd.float().reshape(*x_BHTd.shape[:-1], -1, 2))
-    return torch.view_as_real(pairs * rotation).flatten(-2).to(x_BHTd.dtype)
-
-
-def sinusoidal_positions(n_steps: int, width: int) -> Tensor:
-    """Return the positions of Vaswani et al. 2017, section 3.5: sin on even, cos on odd columns, (T, D).
-
-    >>> sinusoidal_positions(2, 4)[0].tolist()
-    [0.0, 1.0, 0.0, 1.0]
-    """
-    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
-    angle = torch.arange(n_steps)[:, None] * rate
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]
+    def _require_causal(self, what: str) -> None:
+        if not self.config.causal:
+            raise ConfigError(f"{what} needs states that see no later step: use Transformer(causal=True).")

@@ -83,8 +83,10 @@ def _read(
 
 def _split(settings: Settings, judged: Examples | None) -> tuple[np.ndarray | None, list[str]]:
     """Return the part of each example; a split that is not possible is a trouble, not a failure of the check."""
+    from habitus.data.next_split import NextSplit
+
     split = build_split(settings)
-    if judged is None:
+    if judged is None or isinstance(split, NextSplit):
         return None, []
     try:
         return split.assign(judged.frame, judged.schema.entity, judged.schema.cutoff), []

@@ -19,6 +19,7 @@ from habitus.cli.check import check
 from habitus.cli.evaluate import evaluate, predict, report
 from habitus.cli.fit import compare_classify, fit_classify
 from habitus.cli.help import Command, Group
+from habitus.cli.next_event import compare_next_event, fit_next_event, recommend
 from habitus.cli.output import fail, note
 from habitus.cli.simulate import demo, simulate_installs
 from habitus.errors import ConfigError, HabitusError
@@ -67,6 +68,7 @@ _fit = _group(
     "habitus fit classify --events installs.parquet --examples labels.parquet --target risk --out runs/risk",
 )
 _fit.command("classify", cls=Command)(fit_classify)
+_fit.command("next-event", cls=Command)(fit_next_event)
 app.command("evaluate", cls=Command)(evaluate)
 _compare = _group(
     "compare",
@@ -74,7 +76,9 @@ _compare = _group(
     "habitus compare classify --events installs.parquet --examples labels.parquet --target risk --out runs/compare",
 )
 _compare.command("classify", cls=Command)(compare_classify)
+_compare.command("next-event", cls=Command)(compare_next_event)
 app.command("predict", cls=Command)(predict)
+app.command("recommend", cls=Command)(recommend)
 app.command("check", cls=Command)(check)
 app.command("report", cls=Command)(report)
 _simulate = _group(

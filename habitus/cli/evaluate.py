@@ -1,52 +1,78 @@
-"""`habitus evaluate`, `habitus predict` and `habitus report`: what is done with a saved model or a run's folder."""
+"""`habitus evaluate`, `habitus predict` and `habitus report`: what is done with a saved model or a run's folder.
+
+Each dispatches on the task of the model that it opens.
+"""
 
 from __future__ import annotations
 
-import io
+import glob
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from habitus.cli import options as opt
 from habitus.cli.fit import print_metrics
+from habitus.cli.next_tables import print_next_evaluation
 from habitus.cli.output import notes, print_json, say, wrote
-from habitus.errors import ConfigError, did_you_mean
+from habitus.cli.scoring import load_model, moment, refuse_format, said, write_scores
+from habitus.cli.settings import NEXT_EVENT
+from habitus.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from habitus.data.events import EventLog
     from habitus.data.rejects import Rejects
     from habitus.model import SequenceModel
 
-_FORMATS = (".parquet", ".csv", ".arrow")
 OptionalTable = Annotated[
     str | None, typer.Option(help="Table of entity, cutoff, profile fields. Without it: everyone, as of now.")
 ]
-Scores = Annotated[Path, typer.Option(help="File to write: .parquet, .csv or .arrow.")]
 
 
 def evaluate(
     folder: opt.RunFolder,
-    events: opt.Events,
-    examples: opt.Table,
+    events: Annotated[
+        str | None, typer.Option(help="The log; a next-event model reads the one it was fitted on without it.")
+    ] = None,
+    examples: Annotated[
+        str | None, typer.Option(help="Table of entity, cutoff, target, profile fields (classify).")
+    ] = None,
+    split: Annotated[
+        Literal["leave-one-out", "temporal", "entities"] | None,
+        typer.Option(help="Which events judge (next-event); must be that of the fit.", show_default=False),
+    ] = None,
     as_json: opt.Json = False,
     include_training: Annotated[
-        bool, typer.Option("--include-training", help="Count examples that the model was trained on, too.")
+        bool, typer.Option("--include-training", help="Count examples that the model was trained on, too (classify).")
     ] = False,
 ) -> None:
-    """Judge a saved model on labelled examples.
+    """Judge a saved model, its counting rivals beside it.
 
-    Its counting rivals are judged beside it. Examples that it was trained on are left out.
+    A classifier is judged on labelled examples; those that it was trained on are left out. A next-event model is
+    judged on the test part of its log.
 
     Example:
 
         habitus evaluate runs/risk --events installs.parquet --examples labels.parquet --json
     """
-    model = _load(folder)
-    log, rejects = _read(model, events, examples)
+    model = load_model(folder)
+    if model.task.name == NEXT_EVENT:
+        _refuse_given({"--examples": examples, "--include-training": include_training or None}, NEXT_EVENT)
+        _evaluate_next(model, events or _own_log(model, folder), split, as_json=as_json)
+        return
+    _refuse_given({"--split": split}, model.task.name)
+    for option, value in (("--events", events), ("--examples", examples)):
+        if value is None:
+            raise ConfigError(
+                f"A model of the task '{model.task.name}' is judged on labelled examples: give --events and "
+                f"--examples ({option} is missing)."
+            )
+    log, rejects = _read(model, str(events), examples)
     found = model.evaluate(log, examples, include_training=include_training)
-    notes([*log.notes, *found.notes, *_said(rejects)])
+    notes([*log.notes, *found.notes, *said(rejects)])
     document = found.to_json()
     print_json(document) if as_json else print_metrics(document, model.name)
 
@@ -54,28 +80,31 @@ def evaluate(
 def predict(
     folder: opt.RunFolder,
     events: opt.Events,
-    out: Scores,
+    out: opt.Scores,
     examples: OptionalTable = None,
+    at: opt.At = None,
 ) -> None:
     """Score examples, or everyone in a log.
 
-    Writes entity, cutoff, prediction and probability, one row an example in the order given. Rows that could not be
-    read are listed beside it in NAME.rejects.csv.
+    A classifier writes entity, cutoff, prediction and probability, one row an example in the order given; a next-event
+    model writes for every entity what it does next. Rows that could not be read are listed beside it in
+    NAME.rejects.csv.
 
     Example:
 
         habitus predict runs/risk --events installs.parquet --out scores.parquet
     """
-    if out.suffix not in _FORMATS:
-        advice = did_you_mean(out.suffix, _FORMATS)
-        raise ConfigError(f"--out '{out}' does not say in which format; end it in .parquet, .csv or .arrow; {advice}")
-    model = _load(folder)
+    refuse_format(out)
+    when = None if at is None else moment(at)
+    model = load_model(folder)
+    is_next = model.task.name == NEXT_EVENT
+    _refuse_given({"--examples": examples} if is_next else {"--at": at}, model.task.name)
     log, rejects = _read(model, events, examples)
-    scores = model.predict(log, examples)
-    paths = [_write_scores(scores, out)]
+    scores: pl.DataFrame = model.predict(log, at=when) if is_next else model.predict(log, examples)
+    paths = [write_scores(scores, out)]
     if rejects.total:
         paths.append(rejects.write_csv(out.with_name(f"{out.stem}.rejects.csv")))
-    notes([*log.notes, *_said(rejects)])
+    notes([*log.notes, *said(rejects)])
     say(f"{scores.height:,} scores in {out}: columns {', '.join(scores.columns)}.")
     wrote(paths)
 
@@ -98,16 +127,36 @@ def report(
     wrote([path], f"open {path} in a browser")
 
 
-def _load(folder: Path) -> SequenceModel:
-    from habitus.bundle import resolve_bundle
+def _evaluate_next(model: SequenceModel, events: str, split: str | None, *, as_json: bool) -> None:
+    from habitus.prepared import read_log
 
-    resolve_bundle(folder)  # so that a wrong path is answered before torch is loaded
-    from habitus.model import load
+    log = read_log(events, model.data, model.encoder_.schema)
+    found = model.evaluate(log, split)
+    notes([*found.notes, *said(log.rejects)])
+    document = found.to_json()
+    print_json(document) if as_json else print_next_evaluation(document, model.name)
 
-    return load(folder)
+
+def _own_log(model: SequenceModel, folder: Path) -> str:
+    """Return where the log is that a next-event model was fitted on."""
+    source = str(model.log_["source"])  # type: ignore[attr-defined]
+    if "://" not in source and not os.path.isabs(source):
+        raise ConfigError(f"The model in '{folder}' was fitted on {source}, which no file holds; give --events.")
+    if "://" not in source and not os.path.exists(source) and not glob.glob(source, recursive=True):
+        raise DataError(
+            f"The log that the model in '{folder}' was fitted on, '{source}', is gone; say where it is now with "
+            "--events."
+        )
+    return source
 
 
-def _read(model: SequenceModel, events: str, examples: str | None) -> tuple[Any, Rejects]:
+def _refuse_given(options: dict[str, Any], task: str) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise ConfigError(f"{option} means nothing to a model of the task '{task}'; leave it out.")
+
+
+def _read(model: SequenceModel, events: str, examples: str | None) -> tuple[EventLog, Rejects]:
     """Read the log as the model does, and return it with all rejected rows, those of the examples included."""
     from habitus.data.examples import read_examples
     from habitus.data.rejects import Rejects
@@ -122,19 +171,3 @@ def _read(model: SequenceModel, events: str, examples: str | None) -> tuple[Any,
     for reason, n in other.counts.items():
         counts[reason] = counts.get(reason, 0) + n
     return log, Rejects(one.n_rows + other.n_rows, counts, [*one.samples, *other.samples])
-
-
-def _said(rejects: Rejects) -> list[str]:
-    return [rejects.summary()] if rejects.total else []
-
-
-def _write_scores(scores: pl.DataFrame, out: Path) -> Path:
-    """Write scores in the format that the file's name says, whole or not at all."""
-    from habitus.atomic import write_file
-
-    content = io.BytesIO()
-    writers: dict[str, Any] = {".parquet": scores.write_parquet, ".csv": scores.write_csv, ".arrow": scores.write_ipc}
-    writers[out.suffix](content)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_file(out, content.getvalue())
-    return out

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from habitus.cli import options as opt
 from habitus.cli.help import command_line
 from habitus.cli.output import note, notes, print_json, say, table, wrote
-from habitus.cli.settings import build_plan, read_settings
+from habitus.cli.settings import CLASSIFY, build_plan, read_settings
 from habitus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def fit_classify(
     examples: opt.Table,
     out: opt.Out,
     config: opt.Config = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint that a stopped run left.")
-    ] = False,
+    resume: opt.Resume = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
     **given: Any,
@@ -44,14 +42,14 @@ def fit_classify(
 
         habitus fit classify --events installs.parquet --examples labels.parquet --target risk --out runs/risk
     """
-    plan = build_plan(read_settings(config, given))
-    _refuse_file(out)
+    plan = build_plan(read_settings(config, given, CLASSIFY))
+    refuse_file(out)
     from habitus.audit import find_leaks
     from habitus.evaluate.run import fit_run
-    from habitus.model import SequenceModel
+    from habitus.model import LabelledModel
 
     (backbone,) = plan.backbones.values()
-    model = SequenceModel(
+    model = LabelledModel(
         plan.task,
         backbone,
         data=plan.data,
@@ -62,7 +60,7 @@ def fit_classify(
     )
     again = command_line([one for one in ctx.obj or [] if one != "--resume"])
     fit_run(model, events, examples, out, resume=resume, callbacks=watchers(quiet), command=again, audit=find_leaks)
-    _say_data(out)
+    say_data(out)
     evaluation = {} if model.evaluation_ is None else model.evaluation_.to_json()
     if as_json:
         print_json({**evaluation, "out": str(out), "best_epoch": model.result_.best_epoch})
@@ -70,7 +68,7 @@ def fit_classify(
         print_metrics(evaluation, model.name)
     else:
         say("Trained on every example but those of validation (test = 0); nothing is left to judge on.")
-    _wrote(out, f"habitus predict {out} --events NEW_EVENTS --out scores.parquet")
+    wrote_run(out, f"habitus predict {out} --events NEW_EVENTS --out scores.parquet")
 
 
 @opt.with_options(*_OPTIONS)
@@ -80,7 +78,7 @@ def compare_classify(
     examples: opt.Table,
     out: opt.Out,
     config: opt.Config = None,
-    backbones: Annotated[str, typer.Option(help="Backbones to train, the first one fills DIR.")] = "transformer,gru",
+    backbones: opt.Backbones = "transformer,gru",
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
     **given: Any,
@@ -93,11 +91,8 @@ def compare_classify(
 
         habitus compare classify --events installs.parquet --examples labels.parquet --target risk --out runs/compare
     """
-    names = [name.strip() for name in backbones.split(",") if name.strip()]
-    if not names:
-        raise ConfigError("--backbones names none; give for example --backbones transformer,gru.")
-    plan = build_plan(read_settings(config, given), names)
-    _refuse_file(out)
+    plan = build_plan(read_settings(config, given, CLASSIFY), named(backbones))
+    refuse_file(out)
     from habitus.audit import find_leaks
     from habitus.evaluate.compare import compare_run
 
@@ -116,9 +111,17 @@ def compare_classify(
         command=command_line(ctx.obj),
         audit=find_leaks,
     )
-    _say_data(out)
+    say_data(out)
     print_json(document) if as_json else print_comparison(document)
-    _wrote(out, f"habitus predict {out} --events NEW_EVENTS --out scores.parquet")
+    wrote_run(out, f"habitus predict {out} --events NEW_EVENTS --out scores.parquet")
+
+
+def named(backbones: str) -> list[str]:
+    """Return the backbones of a list with commas."""
+    names = [name.strip() for name in backbones.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("--backbones names none; give for example --backbones transformer,gru.")
+    return names
 
 
 def watchers(quiet: bool, name: str = "") -> Sequence[Callback]:
@@ -184,7 +187,7 @@ def _sentence(evaluation: Mapping[str, Any]) -> str:
     return f"The model {verb} its best rival, {rival}, in AUC ({_cell(gap, signed=True)})."
 
 
-def _say_data(out: Path) -> None:
+def say_data(out: Path) -> None:
     """Say what was noticed about the data of a run: rejected rows and notes (leaks were said before training)."""
     data = json.loads((out / "data.json").read_text("utf-8"))
     rejects = data.get("rejects") or {}
@@ -194,11 +197,13 @@ def _say_data(out: Path) -> None:
     notes(data.get("notes") or [])
 
 
-def _refuse_file(out: Path) -> None:
+def refuse_file(out: Path) -> None:
+    """Refuse a folder that is a file."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out '{out}' is a file; give a folder, which is made if absent.")
 
 
-def _wrote(out: Path, following: str) -> None:
+def wrote_run(out: Path, following: str) -> None:
+    """Say what stands in the folder of a run, and which command comes next."""
     names = ("model", "metrics.json", "compare.json", "data.json", "rejects.csv", "report.html")
     wrote([out / name for name in names if (out / name).exists()], following)

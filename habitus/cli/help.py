@@ -13,7 +13,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 _MARK = "Example:"
-_ORDER = ("demo", "check", "fit", "evaluate", "compare", "predict", "report", "simulate")
+_ORDER = ("demo", "check", "fit", "evaluate", "compare", "predict", "recommend", "report", "simulate")
 
 
 def example_of(text: str | None) -> str:

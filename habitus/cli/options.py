@@ -23,6 +23,16 @@ RunFolder = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint that a stopped run left.")]
+Backbones = Annotated[str, typer.Option(help="Backbones to train, the first one fills DIR.")]
+Preset = Annotated[
+    Literal["fast", "best", "timed"] | None,
+    typer.Option(help="Options for a purpose, below all others. timed is told when the next event happens."),
+]
+Scores = Annotated[Path, typer.Option(help="File to write: .parquet, .csv or .arrow.")]
+At = Annotated[
+    str | None, typer.Option(help="When the next event happens, for a model that was told: 2024-01-31T10:00Z.")
+]
 Config = Annotated[Path | None, typer.Option(help="TOML or JSON file of options; what is given here wins over it.")]
 
 
@@ -93,11 +103,34 @@ SETTING = _group(
     "Training",
     set=(list[str], "", "Any key of the config file; may be repeated.", None),
 )
+NEXT_TASK = _group(
+    "Options",
+    item=(str, "task.item", "Category field to predict: an item, an app, an action.", "item_id"),
+    also=(list[str], "task.also", "Other field to predict with it; may be repeated.", None),
+    query_time=(float, "task.query_time", "Share of training rows that are told when the next event happens.", "0.0"),
+)
+NEXT_SPLITTING = _group(
+    "Which events train and which judge",
+    split=(Literal["leave-one-out", "temporal", "entities", "none"], "split.by", "Which events judge.", "temporal"),
+)
+NEXT_READING = {name: flag for name, flag in READING.items() if name != "cutoff"}
+NEXT_LENGTH = _group(
+    "How the data is read",
+    max_length=(int, "data.max_length", "Most events that an answer reads; training reads all.", "512"),
+)
+NEXT_TRAINING = {name: flag for name, flag in TRAINING.items() if name not in ("class_weight", "calibration")}
 ALL: Mapping[str, Flag] = {
-    **READING, **LENGTH, **SPLITTING, **TARGET, **SEED, **TRAINING, **SETTING,
+    **READING, **LENGTH, **SPLITTING, **TARGET, **SEED, **TRAINING, **SETTING, **NEXT_TASK,
     "backbone": Flag(str, "backbone.name", "Body of the network: transformer or gru.", "transformer", "Training"),
 }  # fmt: skip
-_METAVARS = {"target": "NAME", "drop": "NAME", "field": "NAME=KIND", "set": "SECTION.KEY=VALUE"}
+_METAVARS = {
+    "target": "NAME",
+    "drop": "NAME",
+    "item": "FIELD",
+    "also": "FIELD",
+    "field": "NAME=KIND",
+    "set": "SECTION.KEY=VALUE",
+}
 BACKBONE = {"backbone": ALL["backbone"]}
 
 

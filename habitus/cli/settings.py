@@ -1,9 +1,10 @@
 """Settings: a config file with the command line on top of it, and the objects that they describe.
 
-    flags > --set > config file > the dataclasses' own defaults
+    flags > --set > config file > preset > the dataclasses' own defaults
 
 Sections of the file: [task], [backbone], [data] with [data.fields], [split], [training], [options]; top-level `seed`.
-See docs/config.md. Only `build_plan` needs torch.
+What stands in [task], [split] and [options] depends on the task. See docs/config.md. Only `build_plan` and presets
+need torch.
 """
 
 from __future__ import annotations
@@ -19,37 +20,43 @@ from habitus.config import build, check_keys, read_config
 from habitus.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from habitus.data.next_split import NextSplit
     from habitus.data.options import Data
     from habitus.data.split import Split
-    from habitus.model import Options
+    from habitus.model import NextOptions, Options
     from habitus.tasks import Backbone, Classify
+    from habitus.tasks.next_event import NextEvent
     from habitus.training import Training
 
 Settings = dict[str, Any]
 
+_LAST = {"pooling": "last"}  # a next event is read from the last state alone
+
 SECTIONS = ("task", "backbone", "data", "split", "training", "options")
-TASK_KEYS = ("name", "target", "class_weight", "positive")
+CLASSIFY, NEXT_EVENT = TASK_NAMES = ("classify", "next-event")
+TASK_KEYS = ("name", "target", "class_weight", "positive")  # of classify; those of next-event are NextEvent's own
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a model is made of."""
+    """Everything that a model is made of; the types of task, split and options are those of the task."""
 
-    task: Classify
+    task: Any
     backbones: Mapping[str, Backbone]
     data: Data
-    split: Split
+    split: Any
     training: Training
-    options: Options
+    options: Any
     seed: int
 
 
-def read_settings(config: Path | None, given: Mapping[str, Any]) -> Settings:
+def read_settings(config: Path | None, given: Mapping[str, Any], task: str | None = None) -> Settings:
     """Return the sections of the config file with the command line's options on top.
 
     Args:
         config: TOML or JSON file; None starts empty.
         given: options by their names in Python; None or empty means not given.
+        task: that the command is for; None takes the file's, and classify where it names none.
 
     Raises:
         ConfigError: for a key that is not known, or a value that cannot be read.
@@ -58,7 +65,7 @@ def read_settings(config: Path | None, given: Mapping[str, Any]) -> Settings:
     {'epochs': 3}
     """
     document = read_config(config) if config else {}
-    settings = _checked(document, f"the config file '{config}'")
+    settings = _checked(document, f"the config file '{config}'", task)
     for text in given.get("set") or ():
         _put(settings, *_setting(text))
     for name, value in given.items():
@@ -76,11 +83,13 @@ def build_data(settings: Settings) -> Data:
     return build(Data, settings["data"], "[data]")
 
 
-def build_split(settings: Settings) -> Split:
-    """Return which examples train, validate and test; the run's seed is the split's unless it has its own."""
+def build_split(settings: Settings) -> Split | NextSplit:
+    """Return which examples or events train, choose and judge; the run's seed is the split's unless it has its own."""
+    from habitus.data.next_split import NextSplit
     from habitus.data.split import Split
 
-    return build(Split, {"seed": _seed(settings), **settings["split"]}, "[split]")
+    kind: type[Split | NextSplit] = NextSplit if task_of(settings) == NEXT_EVENT else Split
+    return build(kind, {"seed": _seed(settings), **settings["split"]}, "[split]")
 
 
 def build_plan(settings: Settings, backbones: Sequence[str] = ()) -> Plan:
@@ -91,26 +100,50 @@ def build_plan(settings: Settings, backbones: Sequence[str] = ()) -> Plan:
         backbones: names to compare; the [backbone] section tunes the one that it names. Empty: that one alone.
     """
     data, split = build_data(settings), build_split(settings)
-    target = target_of(settings)
-    if target is None:
+    is_next = task_of(settings) == NEXT_EVENT
+    if not is_next and target_of(settings) is None:
         raise ConfigError(
             "No target is given; name the column of the examples to predict with --target, or as target in [task]."
         )
     # Before torch is loaded, which takes seconds, everything that can be refused without it has been.
-    from habitus.model import Options
-    from habitus.tasks import Classify
+    from habitus.model import NextOptions, Options
     from habitus.training import Training
 
-    task = {name: value for name, value in settings["task"].items() if name not in ("name", "target")}
+    kind: type[Options | NextOptions] = NextOptions if is_next else Options
     return Plan(
-        task=Classify(target, **task),
-        backbones=_backbones(settings["backbone"], backbones),
+        task=_next_event(settings) if is_next else _classify(settings),
+        backbones=_backbones(settings["backbone"], backbones, _LAST if is_next else {}),
         data=data,
         split=split,
         training=build(Training, settings["training"], "[training]"),
-        options=build(Options, settings["options"], "[options]"),
+        options=build(kind, settings["options"], "[options]"),
         seed=_seed(settings),
     )
+
+
+def with_preset(settings: Settings, name: str | None) -> Settings:
+    """Lay settings over those of a preset of next-event models; None has none.
+
+    The preset's backbone is left out where the settings name another one.
+    """
+    if name is None:
+        return settings
+    from habitus.model.presets import next_event_preset
+
+    item = str(settings["task"].get("item", "item_id"))
+    preset: Mapping[str, Mapping[str, Any]] = next_event_preset(name, item)
+    laid = dict(settings)
+    for section, below in preset.items():
+        own = settings[section]
+        if section == "backbone" and own.get("name", below.get("name")) != below.get("name"):
+            continue
+        laid[section] = {**below, **own}
+    return laid
+
+
+def task_of(settings: Settings) -> str:
+    """Return the name of the task."""
+    return str(settings["task"].get("name", CLASSIFY))
 
 
 def target_of(settings: Settings) -> str | list[str] | None:
@@ -125,21 +158,37 @@ def target_of(settings: Settings) -> str | list[str] | None:
     raise ConfigError(f"[task]: target={target!r} is of the wrong type; it takes a column name or a list of them.")
 
 
-def _backbones(section: Mapping[str, Any], names: Sequence[str]) -> dict[str, Backbone]:
+def _classify(settings: Settings) -> Classify:
+    from habitus.tasks import Classify
+
+    target = target_of(settings)
+    assert target is not None, "refused before"
+    return Classify(target, **{key: one for key, one in settings["task"].items() if key not in ("name", "target")})
+
+
+def _next_event(settings: Settings) -> NextEvent:
+    from habitus.tasks.next_event import NextEvent
+
+    return build(NextEvent, {key: one for key, one in settings["task"].items() if key != "name"}, "[task]")
+
+
+def _backbones(section: Mapping[str, Any], names: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Backbone]:
+    """Return backbones by name; `defaults` are the task's own."""
     from habitus.model import backbone_from
 
     if not names:
         chosen = str(section.get("name", "transformer"))
-        return {chosen: backbone_from(section)}
+        return {chosen: backbone_from({**defaults, **section})}
     if len(set(names)) < len(names):
         raise ConfigError(f"--backbones names one twice ({','.join(names)}); name each once.")
     tuned = section.get("name")
     if tuned is None and section:
         raise ConfigError("[backbone] tunes a backbone but does not name it; add name = 'transformer' or 'gru'.")
-    return {name: backbone_from(section if name == tuned else {"name": name}) for name in names}
+    own = {name: section if name == tuned else {"name": name} for name in names}
+    return {name: backbone_from({**defaults, **own[name]}) for name in names}
 
 
-def _checked(document: Mapping[str, Any], where: str) -> Settings:
+def _checked(document: Mapping[str, Any], where: str, task: str | None) -> Settings:
     """Return the sections of a config file, all of them tables."""
     check_keys(document, [*SECTIONS, "seed"], where)
     settings: Settings = {name: document.get(name, {}) for name in SECTIONS}
@@ -148,6 +197,7 @@ def _checked(document: Mapping[str, Any], where: str) -> Settings:
             raise ConfigError(f"'{name}' in {where} must be a section: write [{name}] and its keys below it.")
         settings[name] = dict(section)
     _check_task(settings["task"])
+    _take_task(settings["task"], task, where)
     fields = settings["data"].get("fields", {})
     if isinstance(fields, Mapping):
         settings["data"] |= {"fields": dict(fields)} if fields else {}
@@ -155,11 +205,19 @@ def _checked(document: Mapping[str, Any], where: str) -> Settings:
 
 
 def _check_task(section: Mapping[str, Any]) -> None:
-    check_keys(section, TASK_KEYS, "[task]")
-    if section.get("name", "classify") != "classify":
-        raise ConfigError(
-            f"[task]: there is no task '{section['name']}'; {did_you_mean(str(section['name']), ['classify'])}"
-        )
+    name = section.get("name", CLASSIFY)
+    if name not in TASK_NAMES:
+        raise ConfigError(f"[task]: there is no task '{name}'; {did_you_mean(str(name), TASK_NAMES)}")
+    if name == CLASSIFY and "name" in section:
+        check_keys(section, TASK_KEYS, "[task]")
+
+
+def _take_task(section: dict[str, Any], task: str | None, where: str) -> None:
+    """Refuse a file of another task than the command's, and a key that its task does not have."""
+    named = section.setdefault("name", task or CLASSIFY)
+    if task is not None and named != task:
+        raise ConfigError(f"The command is for the task '{task}', but [task] in {where} has name = '{named}'.")
+    _check_task(section)
 
 
 def _seed(settings: Settings) -> int:

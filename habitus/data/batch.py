@@ -19,6 +19,29 @@ from habitus.fields.category import MISSING, PAD
 
 
 @dataclass(frozen=True)
+class Upcoming:
+    """What follows each step of a batch, for tasks that predict the next event.
+
+    Args:
+        ids: per category field int64 (B, T), of the next event; PAD where `is_target` is False.
+        numbers: per number field float32 (B, T, 2), of the next event.
+        gap_days: float32 (B, T), until the next event, or until the query time at the last step of a question.
+        is_target: bool (B, T), whether the next event is to be learned.
+        gap_known: bool (B,), whether the network may read `gap_days`.
+    """
+
+    ids: dict[str, Tensor]
+    numbers: dict[str, Tensor]
+    gap_days: Tensor
+    is_target: Tensor
+    gap_known: Tensor
+
+    def to(self, device: torch.device) -> Upcoming:
+        """Return the same on a device."""
+        return Upcoming(**{item.name: _move(getattr(self, item.name), device) for item in fields(self)})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
 class Batch:
     """Padded sequences; B rows, T steps.
 
@@ -36,6 +59,7 @@ class Batch:
         offset: float32 (B, C) to be added to the outputs in place of the wide path's, or None.
         target: (B, ...) or None.
         has_padding: whether any slot is padding.
+        upcoming: what follows each step, or None.
     """
 
     ids: dict[str, Tensor]
@@ -52,6 +76,7 @@ class Batch:
     offset: Tensor | None
     target: Tensor | None
     has_padding: bool
+    upcoming: Upcoming | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device (itself if it is there already)."""
@@ -142,8 +167,8 @@ def _with_stand_in(values: np.ndarray, stand_in: object) -> Tensor:
 
 
 def _move(value: object, device: torch.device) -> object:
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+    if isinstance(value, Tensor | Upcoming):
+        return value.to(device)
     if isinstance(value, dict):
-        return {name: tensor.to(device, non_blocking=True) for name, tensor in value.items()}
+        return {name: tensor.to(device) for name, tensor in value.items()}
     return value

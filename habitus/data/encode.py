@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from habitus.data.list_columns import as_series, combined, flat
 from habitus.data.sequence import EXAMPLE, N_EVENTS, WINDOW, Sequences
 from habitus.fields.category import Category, Vocabulary
 from habitus.fields.number import Scaler
@@ -148,12 +149,12 @@ class Encoder:
 
     def encode_table(self, table: pa.Table) -> EncodedSequences:
         """Encode one table of sequence rows."""
-        time = _combined(table, self.schema.time)
+        time = combined(table, self.schema.time)
         offsets = time.offsets.to_numpy().astype(np.int64)
         time_us = time.values.cast(pa.int64()).to_numpy(zero_copy_only=False)
         cutoff_us = np.asarray(table[self.schema.cutoff].cast(pa.int64()))
-        lists = {name: fitted.encode(_flat(table, name)) for name, fitted in self.fields.items()}
-        scalars = {name: fitted.encode(_scalar(table, name)) for name, fitted in self.profile.items()}
+        lists = {name: fitted.encode(flat(table, name)) for name, fitted in self.fields.items()}
+        scalars = {name: fitted.encode(as_series(table[name])) for name, fitted in self.profile.items()}
         return EncodedSequences(
             offsets=offsets,
             ids={name: lists[name] for name in self.sizes},
@@ -202,11 +203,11 @@ def _fit(spec: Field, chunks: Iterable[pl.Series]) -> Fitted:
 
 
 def _fit_list(sequences: Sequences, name: str, spec: Field, is_train: np.ndarray) -> Fitted:
-    return _fit(spec, (_flat(table, name) for table in _train_tables(sequences, is_train, first_window=False)))
+    return _fit(spec, (flat(table, name) for table in _train_tables(sequences, is_train, first_window=False)))
 
 
 def _fit_scalar(sequences: Sequences, name: str, spec: Field, is_train: np.ndarray) -> Fitted:
-    return _fit(spec, (_scalar(table, name) for table in _train_tables(sequences, is_train, first_window=True)))
+    return _fit(spec, (as_series(table[name]) for table in _train_tables(sequences, is_train, first_window=True)))
 
 
 def _train_tables(sequences: Sequences, is_train: np.ndarray, *, first_window: bool) -> Iterable[pa.Table]:
@@ -215,33 +216,6 @@ def _train_tables(sequences: Sequences, is_train: np.ndarray, *, first_window: b
         if first_window:
             keep = keep & (np.asarray(table[WINDOW]) == 0)
         yield table.filter(pa.array(keep))
-
-
-def _combined(table: pa.Table, name: str) -> pa.ListArray:
-    """Return a list column as one array whose offsets start at 0."""
-    column = table[name].combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks else pa.array([], type=column.type)
-    if column.null_count:
-        column = column.fill_null(pa.scalar([], type=column.type))
-    if len(column) and (column.offset or column.offsets[0].as_py()):
-        offsets = column.offsets.to_numpy().astype(np.int64)
-        return pa.ListArray.from_arrays(pa.array((offsets - offsets[0]).astype(np.int32)), column.flatten())
-    return column
-
-
-def _flat(table: pa.Table, name: str) -> pl.Series:
-    return _series(_combined(table, name).flatten())
-
-
-def _scalar(table: pa.Table, name: str) -> pl.Series:
-    return _series(table[name])
-
-
-def _series(values: pa.Array | pa.ChunkedArray) -> pl.Series:
-    series = pl.from_arrow(values)
-    assert isinstance(series, pl.Series)
-    return series
 
 
 def _time_features(time_us: np.ndarray, offsets: np.ndarray, cutoff_us: np.ndarray) -> dict[str, np.ndarray]:

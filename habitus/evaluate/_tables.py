@@ -49,7 +49,12 @@ class Row:
 
 
 def answer(
-    metrics: Record, compare: Record, rows: Sequence[Row], differences: Sequence[Row], main: str | None
+    metrics: Record,
+    compare: Record,
+    rows: Sequence[Row],
+    differences: Sequence[Row],
+    main: str | None,
+    of: str = "test examples",
 ) -> dict[str, str]:
     """Return the sentence at the head of the page, and whether the model stands better, worse or tied."""
     ours = rows[0].estimate(main) if main else None
@@ -60,7 +65,7 @@ def answer(
     best = min(rivals, key=lambda name: sign * rivals[name], default=None)
     found = next((row for row in differences if (row.ours, row.rival) == (rows[0].name, best)), None)
     difference = found.estimate(main) if found else None
-    sentence = words.verdict(rows[0].name, best, main, ours, difference, metrics.get("n"))
+    sentence = words.verdict(rows[0].name, best, main, ours, difference, metrics.get("n"), of)
     standing = words.standing(main, difference) if difference else ""
     if given := compare.get("verdict"):
         return {"sentence": str(given), "more": sentence, "standing": standing}

@@ -45,8 +45,21 @@ METRICS = {
     "gini": ("Gini", "twice the AUC less one; 0 is guessing"),
     "precision": ("precision", "the share of alarms that were true"),
     "recall": ("recall", "the share of true examples that were found"),
+    **{f"hr@{k}": (f"HR@{k}", f"the share of true items among the first {k}") for k in (1, 5, 10, 20)},
+    **{
+        f"ndcg@{k}": (f"NDCG@{k}", f"1 / log2(rank + 1) of the true item, 0 below rank {k}; 1 is always first")
+        for k in (1, 5, 10, 20)
+    },
+    "mrr": ("MRR", "the mean of 1 / rank of the true item"),
+    "coverage@10": ("coverage@10", "the share of the catalogue that stands in some list of ten"),
+    "novelty@10": ("novelty@10", "how rare the listed items were in training, in bits; neither high nor low is better"),
+    "mae_days": ("error, days", "how far off the predicted time is, in the mean; lower is better"),
+    "baseline_mae_days": ("error of the median gap, days", "the same of the best constant"),
+    "mae_difference_days": ("difference, days", "the model's error less the constant's; lower is better"),
+    "log_likelihood": ("log-likelihood", "nats of the true time under the predicted density; higher is better"),
 }
 _LOWER_IS_BETTER = {"brier", "brier_score", "ece", "mae", "rmse", "mse", "perplexity", "hamming"}
+_LOWER_IS_BETTER |= {"mae_days", "baseline_mae_days", "mae_difference_days"}
 _LEADING = ("auc", "roc_auc", "macro_auc", "ndcg", "average_precision", "macro_f1")
 
 
@@ -80,14 +93,22 @@ def standing(metric: str, difference: Estimate) -> str:
     return "better" if (difference.low > 0) != lower_is_better(metric) else "worse"
 
 
-def verdict(model: str, rival: str | None, metric: str, ours: Estimate, difference: Estimate | None, n: object) -> str:
-    r"""Answer in a sentence: does the model beat its best rival, by how much, on how many examples.
+def verdict(
+    model: str,
+    rival: str | None,
+    metric: str,
+    ours: Estimate,
+    difference: Estimate | None,
+    n: object,
+    of: str = "test examples",
+) -> str:
+    r"""Answer in a sentence: does the model beat its best rival, by how much, on how many examples (or what `of` says).
 
     >>> verdict("the model", "GRU", "auc", Estimate(0.8), Estimate(0.02, 0.01, 0.03), 500)
     'The model beats its best rival, GRU, by 0.020 AUC on 500 test examples (95\xa0% interval +0.010 to +0.030).'
     """
     name, model, rival = metric_name(metric), short(model, 80), rival and short(rival, 80)
-    on = f"on {count(n)} test examples" if number(n) is not None else "on the test examples"
+    on = f"on {count(n)} {of}" if number(n) is not None else f"on the {of}"
     if rival is None or difference is None:
         reached = f"{name} {decimal(ours.value)}" + (
             f" (95{PERCENT} interval {interval(ours)})" if interval(ours) else ""

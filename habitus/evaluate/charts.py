@@ -34,6 +34,7 @@ PALETTE = (
     ("#5a6472", "3 1"),
     ("#7a2f2f", "4 2 1 2"),
 )
+_WAITS = ((1, "1 s"), (60, "1 min"), (3600, "1 h"), (86_400, "1 d"), (30 * 86_400, "30 d"), (365 * 86_400, "1 y"))
 _SIZE_IN = (4.7, 3.1)  # 338 x 223 points: one point is one pixel on a phone
 _FRAME = (0.115, 0.165, 0.87, 0.725)  # left, bottom, width and height of the axes, as shares of the chart
 _RC = {
@@ -138,7 +139,13 @@ def learning_chart(name: str, lines: Sequence[Line], x_label: str, y_label: str,
     return Chart(_svg(name, f"{y_label} by {x_label}", plot), legend(lines))
 
 
-def lengths_chart(name: str, edges: np.ndarray, counts: np.ndarray, max_length: float | None) -> Chart:
+def lengths_chart(
+    name: str,
+    edges: np.ndarray,
+    counts: np.ndarray,
+    max_length: float | None,
+    words: tuple[str, str] = ("events before the cutoff", "examples"),
+) -> Chart:
     """Draw how many examples have how many events; a vertical line marks the most that are kept."""
 
     def plot(ax: Axes) -> None:
@@ -163,9 +170,46 @@ def lengths_chart(name: str, edges: np.ndarray, counts: np.ndarray, max_length: 
         ax.grid(axis="x", visible=False)
         ax.margins(x=0.01, y=0.14)
         ax.yaxis.set_major_formatter(lambda value, _: _compact(value))
-        _words(ax, "events before the cutoff", "examples")
+        _words(ax, *words)
 
-    return Chart(_svg(name, "examples by number of events before the cutoff", plot), [])
+    return Chart(_svg(name, f"{words[1]} by number of {words[0]}", plot), [])
+
+
+def steps_chart(name: str, lines: Sequence[Line], ticks: Sequence[str], x_label: str, y_label: str) -> Chart:
+    """Draw values at a few named places, a line for each model; a line that has intervals shows them."""
+
+    def plot(ax: Axes) -> None:
+        for k, (line, (color, dash)) in reversed(list(enumerate(zip(lines, PALETTE, strict=False)))):
+            if line.low is not None and line.high is not None:
+                ax.vlines(line.x, line.low, line.high, color=color, linewidth=1.2, alpha=0.55)
+            width = 2.0 if k == 0 else 1.3
+            ax.plot(line.x, line.y, color=color, linewidth=width, marker="o", markersize=4, linestyle=_stroke(dash))
+        ax.set_xticks(range(len(ticks)), ticks)
+        ax.margins(x=0.05 if max(map(len, ticks)) < 4 else 0.12)
+        ax.set_ylim(bottom=0)
+        ax.grid(axis="x", visible=False)
+        _words(ax, x_label, y_label)
+
+    return Chart(_svg(name, f"{y_label} by {x_label}", plot), legend(lines))
+
+
+def gaps_chart(name: str, edges_s: np.ndarray, counts: np.ndarray, median_s: float | None) -> Chart:
+    """Draw how long the next event was waited for, on a scale from seconds to years; a line marks the median."""
+
+    def plot(ax: Axes) -> None:
+        ax.set_xscale("log")
+        ticks = [(s, word) for s, word in _WAITS if edges_s[0] <= s <= edges_s[-1]]
+        ax.set_xticks([s for s, _ in ticks], [word for _, word in ticks])
+        ax.minorticks_off()
+        ax.bar(edges_s[:-1], counts, np.diff(edges_s), align="edge", color=PALETTE[0][0], edgecolor="white")
+        if median_s is not None and median_s > edges_s[0]:
+            ax.axvline(median_s, color=PALETTE[1][0], linewidth=1.3, dashes=(4, 3))
+        ax.grid(axis="x", visible=False)
+        ax.margins(x=0.01, y=0.14)
+        ax.yaxis.set_major_formatter(lambda value, _: _compact(value))
+        _words(ax, "time until the next event", "events")
+
+    return Chart(_svg(name, "events by time until the next event", plot), [])
 
 
 def legend(lines: Sequence[Line]) -> list[tuple[str, str]]:

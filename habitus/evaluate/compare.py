@@ -15,10 +15,11 @@ import numpy as np
 from habitus.data.options import Data
 from habitus.data.split import Split
 from habitus.errors import ConfigError
-from habitus.evaluate.run import Audit, audited, run_facts, write_json, write_report_if_possible, write_run
+from habitus.evaluate.folder import run_facts, write_json, write_report_if_possible
+from habitus.evaluate.run import Audit, audited, write_run
 from habitus.evaluation import difference
 from habitus.metrics import Interval
-from habitus.model import Options, SequenceModel
+from habitus.model import LabelledModel, Options
 from habitus.prepared import Prepared, prepare
 from habitus.tasks import Backbone, Classify
 from habitus.training import Callback, Training
@@ -65,10 +66,10 @@ def compare_run(
     shared = {"data": data, "split": split, "training": training, "options": options, "seed": seed}
     prepared = prepare(task, events, examples, data or Data(), split)
     leaks = audited(prepared, audit)
-    models: dict[str, SequenceModel] = {}
+    models: dict[str, LabelledModel] = {}
     seconds: dict[str, float] = {}
     for name, backbone in backbones.items():
-        model = SequenceModel(task, backbone, **shared)  # type: ignore[arg-type]
+        model = LabelledModel(task, backbone, **shared)  # type: ignore[arg-type]
         rivals = next(iter(models.values())).baselines_ if models else None
         folder = out if not models else out / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,7 @@ def compare_run(
 
 
 def _write(
-    models: Mapping[str, SequenceModel],
+    models: Mapping[str, LabelledModel],
     prepared: Prepared,
     document: dict[str, Any],
     out: Path,
@@ -97,7 +98,7 @@ def _write(
     write_report_if_possible(out)
 
 
-def _all_scores(models: Mapping[str, SequenceModel]) -> Any:
+def _all_scores(models: Mapping[str, LabelledModel]) -> Any:
     """Return the first model's test scores with a column for each other model."""
     first, *others = models.values()
     assert first.evaluation_ is not None
@@ -111,7 +112,7 @@ def _all_scores(models: Mapping[str, SequenceModel]) -> Any:
 
 
 def _document(
-    task: Classify, models: Mapping[str, SequenceModel], prepared: Prepared, seconds: Mapping[str, float]
+    task: Classify, models: Mapping[str, LabelledModel], prepared: Prepared, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     answers, target = _answers(task, models)
     named = {model.name: model for model in models.values()}
@@ -136,7 +137,7 @@ def _document(
     }
 
 
-def _answers(task: Classify, models: Mapping[str, SequenceModel]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _answers(task: Classify, models: Mapping[str, LabelledModel]) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return test answers (n, C) of every model and rival, models first, and the targets."""
     first = next(iter(models.values()))
     answers = {model.name: model.test_answers_["model"] for model in models.values()}

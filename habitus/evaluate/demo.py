@@ -11,7 +11,8 @@ import polars as pl
 from habitus.backbones import GRU, Transformer
 from habitus.data.simulate import simulate_installs, write_installs
 from habitus.evaluate.compare import compare_run
-from habitus.evaluate.run import Audit, write_json, write_report_if_possible
+from habitus.evaluate.folder import write_json, write_report_if_possible
+from habitus.evaluate.run import Audit
 from habitus.metrics import Interval, classification_metrics
 from habitus.tasks import Classify
 from habitus.training import Callback, Training

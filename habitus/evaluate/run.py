@@ -6,37 +6,29 @@ DIR/checkpoint/ (while training) DIR/logs/ (of the tracker)
 
 from __future__ import annotations
 
-import json
-import platform
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from habitus.atomic import write_file
 from habitus.data.events import EventLog
 from habitus.data.examples import Examples
-from habitus.errors import MissingExtraError
-from habitus.evaluate.report import write_report
+from habitus.evaluate.folder import remove_stale, run_facts, write_json, write_report_if_possible
 from habitus.evaluate.summary import describe
 from habitus.metrics import confusion_matrix
-from habitus.model import SequenceModel
+from habitus.model import LabelledModel
 from habitus.prepared import Prepared, prepare
 from habitus.training import Callback
 
 Audit = Callable[[EventLog, Examples, np.ndarray], Sequence[Any]]  # returns findings with to_json()
-_VERSIONS = ("torch", "polars", "numpy", "scikit-learn", "lightgbm")
-_STALE = ("compare.json", "report.html", "metrics.json", "data.json", "test_scores.parquet", "rejects.csv")
 
 
 def fit_run(
-    model: SequenceModel,
+    model: LabelledModel,
     events: Any,
     examples: Any,
     out: str | Path,
@@ -45,7 +37,7 @@ def fit_run(
     callbacks: Sequence[Callback] = (),
     command: str = "",
     audit: Audit | None = None,
-) -> SequenceModel:
+) -> LabelledModel:
     """Fit a model and write its run folder, report included.
 
     Args:
@@ -62,8 +54,7 @@ def fit_run(
     leaks = audited(prepared, audit)
     out.mkdir(parents=True, exist_ok=True)
     model.fit_prepared(prepared, folder=out, resume=resume, callbacks=callbacks)
-    for name in _STALE:
-        (out / name).unlink(missing_ok=True)
+    remove_stale(out)
     write_run(model, prepared, out, command=command, seconds=time.monotonic() - began, leaks=leaks)
     if model.evaluation_ is not None:
         write_report_if_possible(out)
@@ -71,7 +62,7 @@ def fit_run(
 
 
 def write_run(
-    model: SequenceModel,
+    model: LabelledModel,
     prepared: Prepared,
     out: Path,
     *,
@@ -103,16 +94,7 @@ def audited(prepared: Prepared, audit: Audit | None) -> list[dict[str, Any]] | N
     return leaks
 
 
-def write_report_if_possible(out: Path) -> Path | None:
-    """Write the report where its packages are installed; say so on stderr where they are not."""
-    try:
-        return write_report(out)
-    except MissingExtraError as error:
-        print(f"No report was written. {error}", file=sys.stderr)
-        return None
-
-
-def metrics_document(model: SequenceModel, facts: Mapping[str, Any]) -> dict[str, Any]:
+def metrics_document(model: LabelledModel, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `metrics.json` holds: the evaluation, the confusion table and facts of the run."""
     evaluation, task = model.evaluation_, model.task
     assert evaluation is not None
@@ -130,26 +112,7 @@ def metrics_document(model: SequenceModel, facts: Mapping[str, Any]) -> dict[str
     return document
 
 
-def run_facts(model: SequenceModel, command: str, seconds: float) -> dict[str, Any]:
-    """Return what is needed to run it again: command, seed, threads, versions, machine, date."""
-    return {
-        "command": command,
-        "seed": model.seed,
-        "threads": model.result_.threads,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONS}},
-        "machine": f"{platform.system()} {platform.machine()}",
-        "date": datetime.now(UTC).date().isoformat(),
-        "seconds": round(seconds, 1),
-        "parameters": model.result_.parameters,
-    }
-
-
-def write_json(path: Path, document: Any) -> None:
-    """Write strict JSON atomically."""
-    write_file(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
-
-
-def _data(model: SequenceModel, prepared: Prepared, leaks: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+def _data(model: LabelledModel, prepared: Prepared, leaks: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
     positive = 1 if model.task.is_binary else None
     split = model.split
     document = describe(
@@ -160,7 +123,7 @@ def _data(model: SequenceModel, prepared: Prepared, leaks: Sequence[Mapping[str,
     return document | {"padding_waste": model.result_.padding_waste}
 
 
-def _confusion(model: SequenceModel) -> list[list[int]]:
+def _confusion(model: LabelledModel) -> list[list[int]]:
     assert model.evaluation_ is not None
     scores, task = model.evaluation_.scores, model.task
     target = task.encode_target(scores.select(str(task.target)))
@@ -169,10 +132,3 @@ def _confusion(model: SequenceModel) -> list[list[int]]:
     else:
         answer = np.stack([scores[f"probability_{name}"].to_numpy() for name in task.classes_], axis=1).argmax(1)
     return np.asarray(confusion_matrix(target, answer.astype(np.int64), task.n_outputs)).tolist()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except ImportError:
-        return "absent"

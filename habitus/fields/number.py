@@ -93,6 +93,12 @@ class Scaler:
         scaled = np.clip((shaped - self.center) / self.scale, -CLIP, CLIP)
         return np.stack([np.where(missing, 0.0, scaled), missing], axis=1).astype(np.float32)
 
+    def decode(self, scaled: np.ndarray) -> np.ndarray:
+        """Return numbers of scaled values, float64 (n,): the inverse of `encode` within its clipping; not for bins."""
+        assert not self.spec.bins, "a bin is an id, not a number"
+        shaped = scaled * self.scale + self.center
+        return np.sign(shaped) * np.expm1(np.abs(shaped)) if self.log else shaped
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data for the bundle."""
         return {"kind": "number", **asdict(self)}

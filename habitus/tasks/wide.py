@@ -54,11 +54,23 @@ class WideBag(nn.Module):
         return logits
 
     @torch.no_grad()
-    def fit(self, train: EncodedSequences, validation: EncodedSequences, n_outputs: int) -> np.ndarray:
+    def fit(
+        self,
+        train: EncodedSequences,
+        validation: EncodedSequences,
+        n_outputs: int,
+        groups: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Fit on training rows with class targets, int64 (n,), or 0/1 columns (n, C).
 
+        Args:
+            train, validation: encoded rows with targets.
+            n_outputs: C.
+            groups: int (n,), rows of one group are left out together (an entity's, whose histories overlap); None: an
+                example's rows.
+
         Returns:
-            Outputs (n, C) for the training rows, each from a regression that has not seen it (nor its example).
+            Outputs (n, C) for the training rows, each from a regression that has not seen it, nor its group.
         """
         if not self._tables():
             return np.zeros((len(train), n_outputs), dtype=np.float32)
@@ -66,7 +78,8 @@ class WideBag(nn.Module):
         coefficients, bias = _fit_linear(matrix, train.labels, matrix_validation, validation.labels, n_outputs)
         self._set_weights(coefficients, bias)
         held_out = np.zeros((len(train), n_outputs), dtype=np.float32)
-        fold = np.random.default_rng(0).permutation(int(train.example.max()) + 1)[train.example] % _FOLDS
+        groups = train.example if groups is None else groups
+        fold = np.random.default_rng(0).permutation(int(groups.max()) + 1)[groups] % _FOLDS
         for number in range(_FOLDS):
             out = fold == number
             found = _fit_linear(matrix[~out], train.labels[~out], matrix_validation, validation.labels, n_outputs)

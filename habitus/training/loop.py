@@ -1,8 +1,8 @@
 """The training loop, for every task: read `train` from top to bottom.
 
 Devices, precision, several processes and trackers come from accelerate; the loop, the sampler and the checkpoints are
-ours because a run must resume to bit-identical weights. Every row weighs the same in an epoch: a batch's
-loss is its sum over rows divided by the mean number of rows a batch, not by its own.
+ours because a run must resume to bit-identical weights. Every target weighs the same in an epoch: a batch's
+loss is its sum over targets divided by the mean number of targets a batch, not by its own.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from habitus.data.batch import Batch, SequenceTensors
-from habitus.data.loader import BatchSampler, length_batches, padding_waste
 from habitus.errors import TrainingError, require
-from habitus.tasks.base import Task
 from habitus.training.callbacks import Callback
 from habitus.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from habitus.training.optim import Training, build_optimizer, learning_rate_at
+from habitus.training.study import Study
 
 _TRACKER_EXTRAS = {"tensorboard": "train", "mlflow": "track", "wandb": "track"}
 
@@ -46,9 +43,7 @@ class TrainingResult:
 
 def train(
     network: nn.Module,
-    task: Task,
-    train_rows: SequenceTensors,
-    validation_rows: SequenceTensors,
+    study: Study,
     training: Training,
     *,
     seed: int = 0,
@@ -60,9 +55,8 @@ def train(
     """Train a network in place and leave it with the weights of its best epoch.
 
     Args:
-        network: from `Batch` to outputs (B, C).
-        task: gives the loss and the validation metric.
-        train_rows, validation_rows: with targets.
+        network: what the study's loss calls on a `Batch`.
+        study: gives batches, their loss and the judgement after an epoch.
         training: options.
         seed: of shuffling and dropout.
         folder: where the checkpoint and the tracker's logs go; None keeps none.
@@ -73,14 +67,14 @@ def train(
     Raises:
         TrainingError: if the loss is not finite, or the checkpoint belongs to another run.
     """
-    run = _Run(network, task, train_rows, validation_rows, training, seed, folder, fingerprint, callbacks)
+    run = _Run(network, study, training, seed, folder, fingerprint, callbacks)
     if resume:
         run.restore()
     run.announce()
     try:
         while run.goes_on():
-            for rows in run.remaining_batches():
-                run.learn_from(rows)
+            for chosen in run.remaining_batches():
+                run.learn_from(chosen)
                 run.save_if_due()
             run.end_epoch()
     finally:
@@ -94,9 +88,7 @@ class _Run:
     def __init__(
         self,
         network: nn.Module,
-        task: Task,
-        train_rows: SequenceTensors,
-        validation_rows: SequenceTensors,
+        study: Study,
         training: Training,
         seed: int,
         folder: Path | None,
@@ -106,23 +98,14 @@ class _Run:
         if training.threads:
             torch.set_num_threads(training.threads)
         torch.manual_seed(seed)
-        self.task, self.training, self.callbacks = task, training, callbacks
-        self.train_rows, self.validation_rows = train_rows, validation_rows
+        self.study, self.training, self.seed, self.callbacks = study, training, seed, callbacks
         self.checkpoint = folder / "checkpoint" if folder else None
         self.accelerator = _accelerator(training, folder)
         self.raw_network = network  # accelerate may wrap it to average gradients over processes
         self.network, self.optimizer = self.accelerator.prepare(network, build_optimizer(network, training))
-        self.sampler = BatchSampler(
-            train_rows.lengths.numpy(),
-            training.batch_tokens,
-            training.batch_rows,
-            seed,
-            self.accelerator.process_index,
-            self.accelerator.num_processes,
-        )
-        batches = self.sampler.epoch_batches(0)
-        self.n_batches, self.padding_waste = len(batches), padding_waste(self.sampler.lengths, batches)
-        self.mean_rows = len(train_rows) / (len(batches) * self.accelerator.num_processes)
+        batches = self._batches(0)
+        self.n_batches, self.padding_waste = len(batches), study.padding_waste(batches)
+        self.mean_targets = study.n_targets / (len(batches) * self.accelerator.num_processes)
         self.n_steps = -(-len(batches) // training.accumulate) * training.epochs
         self.progress = Progress(f"{fingerprint}|{seed}|{_options(training)}", torch.get_num_threads())
         self.best: dict[str, Tensor] = {}
@@ -148,7 +131,7 @@ class _Run:
             "position": self.progress.epoch * self.n_batches + self.progress.position,
             "padding_waste": self.padding_waste,
             "parameters": _count(self.raw_network),
-            "n_train": len(self.train_rows),
+            "n_train": self.study.n_rows,
         }
         for callback in self.callbacks:
             callback.on_start(facts)
@@ -157,18 +140,20 @@ class _Run:
         """Say whether another epoch is due."""
         return self.progress.epoch < self.training.epochs and self.progress.stale_epochs < self.training.patience
 
-    def remaining_batches(self) -> list[np.ndarray]:
+    def remaining_batches(self) -> list[Any]:
         """Return the batches of this epoch that are not done yet."""
         self.network.train()
-        return self.sampler.epoch_batches(self.progress.epoch)[self.progress.position :]
+        batches = self._batches(self.progress.epoch)
+        self.n_batches = len(batches)
+        return batches[self.progress.position :]
 
-    def learn_from(self, rows: np.ndarray) -> None:
+    def learn_from(self, chosen: Any) -> None:
         """Go forward and back on one batch, and step where a group of batches is complete."""
         progress, training, began = self.progress, self.training, time.monotonic()
-        batch = self.train_rows.gather(rows).to(self.accelerator.device)
+        batch = self.study.gather(chosen).to(self.accelerator.device)
         with self.accelerator.autocast():
-            loss_B = self.task.loss(self.network(batch).float(), _target(batch))
-        loss = loss_B.sum() / (self.mean_rows * training.accumulate)
+            loss_sum, n_targets = self.study.loss(self.network, batch)
+        loss = loss_sum / (self.mean_targets * training.accumulate)
         _refuse_non_finite(loss, progress)
         self.accelerator.backward(loss)
         progress.position += 1
@@ -182,13 +167,13 @@ class _Run:
             )
             progress.step += 1
             _update_average(self.average, self.raw_network, training.average, progress.step)
-        progress.loss_sum += float(loss_B.detach().sum())
-        progress.row_sum += len(loss_B)
+        progress.loss_sum += float(loss_sum.detach())
+        progress.row_sum += n_targets
         seconds = time.monotonic() - began
         progress.epoch_seconds += seconds
         facts = {
             "epoch": progress.epoch + 1,
-            "loss": float(loss_B.detach().mean()),
+            "loss": float(loss_sum.detach()) / max(n_targets, 1),
             "events_per_s": int(batch.lengths.sum()) / max(seconds, 1e-9),
         }
         for callback in self.callbacks:
@@ -204,7 +189,7 @@ class _Run:
         """Validate, keep the best weights, note the epoch down, and write a checkpoint."""
         progress = self.progress
         judged = self.average or _copy(self.raw_network.state_dict())
-        found = _validate(self.raw_network, self.task, self.validation_rows, judged)
+        found = _validate(self.raw_network, self.study, judged)
         is_best = progress.best_metric is None or found["validation_metric"] > progress.best_metric
         if is_best:
             self.best = _copy(judged)
@@ -218,7 +203,7 @@ class _Run:
             "train_loss": progress.loss_sum / max(progress.row_sum, 1),
             **found,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "events_per_s": int(self.train_rows.lengths.sum()) / max(progress.epoch_seconds, 1e-9),
+            "events_per_s": self.study.n_events / max(progress.epoch_seconds, 1e-9),
             "is_best": is_best,
         }
         progress.history.append(record)
@@ -249,6 +234,12 @@ class _Run:
             self.resumed_at_step,
         )
 
+    def _batches(self, epoch: int) -> list[Any]:
+        accelerator = self.accelerator
+        return self.study.epoch_batches(
+            epoch, self.training, self.seed, accelerator.process_index, accelerator.num_processes
+        )
+
     def _save(self) -> None:
         if self.checkpoint is None:
             return
@@ -256,26 +247,6 @@ class _Run:
             save_checkpoint(self.checkpoint, self.progress, self.raw_network, self.optimizer, self.best, self.average)
         self.accelerator.wait_for_everyone()
         self.last_saved = time.monotonic()
-
-
-@torch.no_grad()
-def score(
-    network: nn.Module, rows: SequenceTensors, *, batch_tokens: int = 16_384, batch_rows: int = 512
-) -> np.ndarray:
-    """Return the outputs of all rows in their order, float32 (n, C); batches by length, no gradient."""
-    network.eval()
-    device = next(network.parameters()).device
-    outputs: list[Tensor] = []
-    batches = length_batches(rows.lengths.numpy(), batch_tokens=batch_tokens, batch_rows=batch_rows)
-    for batch in batches:
-        outputs.append(network(rows.gather(batch).to(device)).float().cpu())
-    if not batches:
-        return np.zeros((0, 0), dtype=np.float32)
-    order = np.concatenate(batches)
-    scores = torch.cat(outputs).numpy()
-    in_order = np.empty_like(scores)
-    in_order[order] = scores
-    return in_order
 
 
 def _accelerator(training: Training, folder: Path | None) -> Accelerator:
@@ -327,11 +298,6 @@ def _update_average(average: dict[str, Tensor], network: nn.Module, share: float
             value.copy_(state[name])
 
 
-def _target(batch: Batch) -> Tensor:
-    assert batch.target is not None, "training rows need a target"
-    return batch.target
-
-
 def _refuse_non_finite(loss: Tensor, progress: Progress) -> None:
     if not math.isfinite(float(loss.detach())):
         raise TrainingError(
@@ -340,18 +306,13 @@ def _refuse_non_finite(loss: Tensor, progress: Progress) -> None:
         )
 
 
-def _validate(network: nn.Module, task: Task, rows: SequenceTensors, weights: dict[str, Tensor]) -> dict[str, Any]:
-    """Return validation loss and metric under the given weights; the network keeps its own."""
+def _validate(network: nn.Module, study: Study, weights: dict[str, Tensor]) -> dict[str, Any]:
+    """Return what the study finds of the network under the given weights; the network keeps its own."""
     own = _copy(network.state_dict())
     network.load_state_dict(weights)
-    outputs = score(network, rows)
+    found = study.validate(network)
     network.load_state_dict(own)
-    assert rows.target is not None
-    loss = float(task.loss(torch.from_numpy(outputs), rows.target).mean())
-    metric, monitor = task.monitor_value(rows.target.numpy(), task.decode(outputs)), task.monitor
-    if not math.isfinite(metric):  # such as the AUC of one class
-        metric, monitor = -loss, "negative loss"
-    return {"validation_loss": loss, "validation_metric": metric, "monitor": monitor}
+    return dict(found)
 
 
 def _count(network: nn.Module) -> int:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from habitus.backbones import Transformer
-from habitus.backbones.transformer import rotate
+from habitus.backbones.attention import rotate
 from habitus.errors import ConfigError
 
 T, D, H = 9, 16, 4
@@ -126,6 +126,15 @@ def test_too_many_steps_for_learned_positions_are_refused():
         stack(torch.zeros(1, T, D), batch_of(ages()))
 
 
+def test_the_names_of_weights_stay_so_that_saved_models_load():
+    block = ("attention_norm", "feedforward_norm", "attention.qkv", "attention.out", "up", "down")
+    names = {f"blocks.0.{part}.{kind}" for part in block for kind in ("weight", "bias")}
+    names |= {"lead", "norm.weight", "norm.bias", "blocks.0.attention.log_rate"}
+    assert set(Transformer(hidden_size=D, n_layers=1).build().state_dict()) == names
+    learned = Transformer(hidden_size=D, n_layers=1, position="learned").build()
+    assert set(learned.state_dict()) == names | {"positions.weight"}
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -137,6 +146,7 @@ def test_too_many_steps_for_learned_positions_are_refused():
         ({"n_layers": 0}, "n_layers"),
         ({"position": "rotry"}, "rotary"),
         ({"pooling": "sum"}, "mean"),
+        ({"feedforward_kind": "swiglo"}, "swiglu"),
         ({"dropout": 1.0}, "dropout"),
         ({"dropout": -0.1}, "dropout"),
     ],

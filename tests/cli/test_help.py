@@ -34,9 +34,9 @@ def commands(command: Any = None, name: str = "habitus") -> dict[str, Any]:
 
 COMMANDS = commands()
 NAMES = [
-    "habitus", "habitus check", "habitus compare", "habitus compare classify", "habitus demo", "habitus evaluate",
-    "habitus fit", "habitus fit classify", "habitus predict", "habitus report", "habitus simulate",
-    "habitus simulate installs",
+    "habitus", "habitus check", "habitus compare", "habitus compare classify", "habitus compare next-event",
+    "habitus demo", "habitus evaluate", "habitus fit", "habitus fit classify", "habitus fit next-event",
+    "habitus predict", "habitus recommend", "habitus report", "habitus simulate", "habitus simulate installs",
 ]  # fmt: skip
 
 

@@ -144,9 +144,11 @@ def test_a_backbone_named_twice_is_refused():
 def pages() -> list[tuple[str, type]]:
     """Return the headings of the page and the dataclass that each describes."""
     from habitus.backbones import GRU, Transformer
+    from habitus.data.next_split import NextSplit
     from habitus.data.options import Data
     from habitus.data.split import Split
-    from habitus.model import Options
+    from habitus.model import NextOptions, Options
+    from habitus.tasks.next_event import NextEvent
     from habitus.training import Training
 
     return [
@@ -156,6 +158,9 @@ def pages() -> list[tuple[str, type]]:
         ("## [split]", Split),
         ("## [training]", Training),
         ("## [options]", Options),
+        ("### [task] of next-event", NextEvent),
+        ("### [split] of next-event", NextSplit),
+        ("### [options] of next-event", NextOptions),
         ('### name = "transformer"', Transformer),
         ('### name = "gru"', GRU),
     ]

@@ -14,7 +14,7 @@ from habitus.cli import app
 from habitus.data.simulate import simulate_installs
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ["README.md", "docs/classify.md"]
+DOCUMENTS = ["README.md", "docs/classify.md", "docs/next-event.md"]
 
 
 def commands(document):

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from habitus.backbones import Transformer
-from habitus.backbones.transformer import Attention, Block, rotate, sinusoidal_positions
+from habitus.backbones.attention import Attention, rotate
+from habitus.backbones.transformer import Block, sinusoidal_positions
 
 B, T, D, H = 3, 7, 12, 3
 LENGTHS = torch.tensor([7, 1, 4])
@@ -150,3 +151,34 @@ def test_rotation_follows_equation_34():
         cos, sin = np.cos(angles[..., pair].numpy()), np.sin(angles[..., pair].numpy())
         np.testing.assert_allclose(turned[..., 2 * pair], even * cos - odd * sin, atol=1e-5)
         np.testing.assert_allclose(turned[..., 2 * pair + 1], odd * cos + even * sin, atol=1e-5)
+
+
+def by_hand(linear, x):
+    return x @ linear.weight.numpy().astype(float).T + linear.bias.numpy()
+
+
+@torch.no_grad()
+def test_swiglu_follows_equation_6():
+    """(Swish(x W) * (x V)) W2 with Swish(x) = x / (1 + exp(-x)), and biases."""
+    own, x = randomised(Block(config(feedforward_kind="swiglu"))), steps()
+    for weight in (own.attention.out.weight, own.attention.out.bias):
+        weight.zero_()  # leaves the feed-forward alone
+    normed = own.feedforward_norm(x).numpy().astype(float)
+    swish = by_hand(own.swish, normed)
+    inner = swish / (1 + np.exp(-swish)) * by_hand(own.up, normed)
+    np.testing.assert_allclose(own(x, None, None, None), x.numpy() + by_hand(own.down, inner), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gelu", "swiglu"])
+@torch.no_grad()
+def test_residual_gates_scale_each_branch_by_a_sigmoid_of_its_input(kind):
+    gated, x = randomised(Block(config(residual_gate=True, feedforward_kind=kind))), steps()
+    plain = Block(config(feedforward_kind=kind)).eval()
+    plain.load_state_dict({name: value for name, value in gated.state_dict().items() if "_gate." not in name})
+    branch = plain.attention(plain.attention_norm(x), None, None, None)
+    expected = x + branch / (1 + torch.exp(-nn.functional.linear(x, *gated.attention_gate.parameters())))
+    branch = plain._with_feedforward(expected) - expected
+    gate = nn.functional.linear(expected, *gated.feedforward_gate.parameters())
+    expected = expected + branch / (1 + torch.exp(-gate))
+    torch.testing.assert_close(gated(x, None, None, None), expected, atol=1e-5, rtol=1e-5)
+    assert (gated(x, None, None, None) - plain(x, None, None, None)).abs().max() > 0.01

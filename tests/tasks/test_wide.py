@@ -130,3 +130,15 @@ def test_a_log_without_categories_adds_nothing():
     assert held_out.shape == (60, 2)
     outputs = module(batch_of(make(ids=False)))
     assert outputs.shape == (60, 2) and outputs.std(0).max() == 0
+
+
+def test_rows_of_a_group_are_held_out_together():
+    """The labels of a group's rows do not reach the outputs of any row of the group."""
+    groups = np.arange(len(make())) // 4
+    module, validation = WideBag(SIZES, PROFILE_SIZES, 2), make(40, seed=1)
+    before = module.fit(make(), validation, 2, groups=groups)
+    target = make().target.copy()
+    target[8:12] = 1 - target[8:12]  # one group
+    after = module.fit(replace(make(), target=target), validation, 2, groups=groups)
+    np.testing.assert_array_equal(after[8:12], before[8:12])
+    assert (after != before).any()

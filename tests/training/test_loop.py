@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from habitus.backbones import Transformer
 from habitus.errors import TrainingError
 from habitus.tasks import Classify
-from habitus.training import ProgressBar, Training, score, train
+from habitus.training import LabelledStudy, ProgressBar, Training, score, train
 
 
 class Scripted(Classify):
@@ -63,7 +63,7 @@ def one_step(tiny, batch_rows=24, accumulate=1, n=24):
         "optimizer": "sgd",
         "learning_rate": 0.5,
     }
-    result = train(network, task, rows, rows, Training(**(tiny.OPTIONS | options)))
+    result = train(network, LabelledStudy(task, rows, rows), Training(**(tiny.OPTIONS | options)))
     assert result.history[-1]["step"] == 1
     return torch.cat([value.flatten() for value in network.state_dict().values()])
 
@@ -91,7 +91,7 @@ def test_early_stopping_leaves_the_best_weights(tiny):
     network = tiny.network(task)
     watch = tiny.Watch(epoch=lambda record: seen.update({record["epoch"]: weights(network)}))
     training = Training(**(tiny.OPTIONS | {"patience": 3, "epochs": 6, "average": 0.0}))
-    result = train(network, task, tiny.rows(), tiny.rows(16, seed=1), training, callbacks=[watch])
+    result = train(network, LabelledStudy(task, tiny.rows(), tiny.rows(16, seed=1)), training, callbacks=[watch])
     assert list(seen) == [1, 2, 3, 4, 5] and result.best_epoch == 2  # an equal metric later is not better
     assert same(weights(network), seen[2]) and not same(weights(network), seen[5])
     assert [record["is_best"] for record in result.history] == [True, True, False, False, False]
@@ -112,7 +112,7 @@ def test_the_average_of_the_weights_is_what_a_loop_gives(tiny):
     start = weights(network)
     watch = tiny.Watch(batch=lambda number: seen.append(weights(network)))
     training = Training(**(tiny.OPTIONS | {"epochs": 1, "average": 0.6}))
-    train(network, task, tiny.rows(), tiny.rows(16, seed=1), training, callbacks=[watch])
+    train(network, LabelledStudy(task, tiny.rows(), tiny.rows(16, seed=1)), training, callbacks=[watch])
     for name, value in start.items():
         for number, step in enumerate(seen, start=1):
             share = min(0.6, number / (number + 10))
@@ -150,7 +150,7 @@ def test_a_validation_part_of_one_class_does_not_stop_the_choice(tiny):
     rows.target.zero_()
     network = tiny.network(task)
     try:
-        result = train(network, task, tiny.rows(), rows, Training(**(tiny.OPTIONS | {"patience": 2})))
+        result = train(network, LabelledStudy(task, tiny.rows(), rows), Training(**(tiny.OPTIONS | {"patience": 2})))
     except TrainingError as error:
         assert "validation" in str(error)
         return
@@ -174,7 +174,7 @@ def test_the_train_loss_is_the_mean_over_rows(tiny):
     with torch.no_grad():
         expected = task.loss(network.eval()(rows.gather(np.arange(40))), rows.target).mean().item()
     training = Training(**(tiny.OPTIONS | {"epochs": 1, "learning_rate": 1e-12}))
-    result = train(network, task, rows, rows, training)
+    result = train(network, LabelledStudy(task, rows, rows), training)
     assert result.history[0]["train_loss"] == pytest.approx(expected, rel=1e-5)
     assert result.history[0]["validation_loss"] == pytest.approx(expected, rel=1e-5)
 

@@ -14,7 +14,7 @@ from habitus.backbones.dropout import Dropout
 from habitus.data.batch import SequenceTensors
 from habitus.data.encode import EncodedSequences
 from habitus.tasks import Classify, Inputs, SequenceNetwork
-from habitus.training import Training, train
+from habitus.training import LabelledStudy, Training, train
 
 N_BATCHES, N_EPOCHS = 5, 6
 OPTIONS = {
@@ -77,9 +77,7 @@ def run(folder=None, *, of=None, backbone=None, seed=0, resume=False, callbacks=
     made = network(of, backbone, seed)
     result = train(
         made,
-        of,
-        rows(),
-        rows(16, seed=1),
+        LabelledStudy(of, rows(), rows(16, seed=1)),
         Training(**(OPTIONS | options)),
         seed=seed,
         folder=folder,

@@ -1,15 +1,15 @@
-"""`SequenceModel`: schema + backbone + task + learned vocabulary and weights, with fit, evaluate, predict, save.
+"""`LabelledModel`: one answer for a whole sequence, learned from a table of examples with labels.
 
     log -> prepare (read, cut, split, encode) -> train -> calibrate -> fit the counting rivals -> judge on test
 
 A model carries its fitted rivals, so that every evaluation shows them, and 64-bit hashes of the examples it was
-trained on, so that an evaluation can leave them out. `load` opens a saved model without running any code from it.
+trained on, so that an evaluation can leave them out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,21 @@ import polars as pl
 import torch
 
 from habitus._card import write_card
-from habitus.backbones import GRU, Transformer
 from habitus.baselines import BASELINES, Baseline
-from habitus.bundle import Bundle, read_bundle, write_bundle
-from habitus.config import build
+from habitus.bundle import Bundle
 from habitus.data.batch import SequenceTensors
-from habitus.data.encode import EncodedSequences, Encoder
+from habitus.data.encode import EncodedSequences
 from habitus.data.examples import Examples
-from habitus.data.options import Data
 from habitus.data.split import Split
-from habitus.errors import BundleError, ConfigError, HabitusError, did_you_mean
+from habitus.errors import ConfigError, did_you_mean
 from habitus.evaluation import Evaluation, judge
 from habitus.metrics import Calibration, fit_calibration
+from habitus.model.base import SequenceModel, tensors_below
 from habitus.prepared import Prepared, average_windows, prepare, prepare_to_score, target_columns
-from habitus.tasks import Backbone, Classify, Embedder, Inputs, SequenceNetwork
+from habitus.tasks import Classify, Embedder, Inputs, SequenceNetwork
 from habitus.trained_on import TrainedOn
-from habitus.training import Callback, Training, TrainingResult, score, train
+from habitus.training import Callback, LabelledStudy, TrainingResult, score, train
 
-BACKBONES: dict[str, type[Transformer] | type[GRU]] = {"transformer": Transformer, "gru": GRU}
-TASKS = {"classify": Classify}
 CALIBRATIONS = ("none", "platt", "isotonic", "temperature")
 
 
@@ -68,48 +64,15 @@ class Options:
                 raise ConfigError(f"There is no baseline '{name}'; {did_you_mean(name, BASELINES)}")
 
 
-class SequenceModel:
-    """Predict from sequences of events.
+class LabelledModel(SequenceModel, tasks=(Classify,)):
+    """A `SequenceModel` whose targets stand in a table of examples; see there for the arguments."""
 
-    Args:
-        task: what to predict, e.g. `Classify("risk")`.
-        backbone: config of the network's body; default `Transformer()`.
-        data: how logs are read and cut.
-        split: which examples train, choose and judge.
-        training: options of the loop.
-        options: inputs, calibration and rivals.
-        seed: of initial weights, shuffling and dropout.
+    split_kind = Split
+    options_kind = Options
 
-    >>> model = SequenceModel(Classify("risk"), backbone=GRU(hidden_size=32))
-    >>> model.get_params()["backbone__hidden_size"]
-    32
-    """
-
-    def __init__(
-        self,
-        task: Classify,
-        backbone: Backbone | None = None,
-        *,
-        data: Data | None = None,
-        split: Split | None = None,
-        training: Training | None = None,
-        options: Options | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.task = task
-        self.backbone = backbone or Transformer()
-        self.data = data or Data()
-        self.split = split or Split(seed=seed)
-        self.training = training or Training()
-        self.options = options or Options()
-        self.seed = seed
-        self._saved_card = ""
-        self.hash_: str | None = None  # of the bundle it was loaded from or saved to
-
-    @property
-    def name(self) -> str:
-        """How tables call it, e.g. "Transformer"."""
-        return type(self.backbone).__name__
+    task: Classify
+    options: Options
+    network_: SequenceNetwork
 
     # -- learning
 
@@ -121,7 +84,7 @@ class SequenceModel:
         folder: str | Path | None = None,
         resume: bool = False,
         callbacks: Sequence[Callback] = (),
-    ) -> SequenceModel:
+    ) -> LabelledModel:
         """Train on a log and judge on its test part; returns self.
 
         Args:
@@ -144,7 +107,7 @@ class SequenceModel:
         folder: str | Path | None = None,
         resume: bool = False,
         callbacks: Sequence[Callback] = (),
-    ) -> SequenceModel:
+    ) -> LabelledModel:
         """Train on rows that `habitus.prepared.prepare` made; `rivals` that are fitted already are taken over."""
         self._refuse_useless_calibration()
         self._saved_card = ""
@@ -153,12 +116,20 @@ class SequenceModel:
         torch.manual_seed(self.seed)
         self.network_ = self._build_network()
         wide = self.network_.wide
-        offset = None if wide is None else wide.fit(train_rows, validation_rows, self.task.n_outputs)
+        offset = (
+            None
+            if wide is None
+            else wide.fit(
+                train_rows, validation_rows, self.task.n_outputs, groups=prepared.entity_codes()[train_rows.example]
+            )
+        )
         self.result_: TrainingResult = train(
             self.network_,
-            self.task,
-            SequenceTensors(train_rows, with_bags=False, offset=offset),
-            self._tensors(validation_rows),
+            LabelledStudy(
+                self.task,
+                SequenceTensors(train_rows, with_bags=False, offset=offset),
+                self._tensors(validation_rows),
+            ),
             self.training,
             seed=self.seed,
             folder=Path(folder) if folder else None,
@@ -234,49 +205,6 @@ class SequenceModel:
         answers = {name: answer[keep] for name, answer in self._all_answers(encoded, table.frame.height).items()}
         frame = _with_targets(table, targets).filter(pl.Series(keep))
         return self._judged(frame, target[keep], answers, "given", [*table.notes, *notes])
-
-    # -- saving
-
-    def save(self, path: str | Path) -> str:
-        """Write the model as a bundle (a folder) and return its hash; see `docs/bundle.md`."""
-        self._require_fitted()
-        tensors = {f"network/{name}": value.numpy() for name, value in self.network_.state_dict().items()}
-        tensors |= {f"trained_on/{name}": value for name, value in self.trained_on_.to_tensors().items()}
-        baselines = []
-        for number, rival in enumerate(self.baselines_):
-            arrays, document = rival.to_state()
-            tensors |= {f"baseline/{number}/{name}": value for name, value in arrays.items()}
-            baselines.append({"name": rival.name, "document": document})
-        documents = {
-            "model": self._config(),
-            "encoder": self.encoder_.to_json(),
-            "baselines": baselines,
-            "training": asdict(self.result_),
-        }
-        self.hash_ = write_bundle(path, tensors=tensors, documents=documents, texts={"README.md": self._card()})
-        return self.hash_
-
-    # -- scikit-learn manners
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return parameters by name; nested ones as `backbone__n_layers`."""
-        names = ("task", "backbone", "data", "split", "training", "options", "seed")
-        own: dict[str, Any] = {name: getattr(self, name) for name in names}
-        nested: dict[str, Any] = {}
-        for name, part in own.items():
-            if deep and is_dataclass(part) and not isinstance(part, type):
-                nested |= {f"{name}__{item.name}": getattr(part, item.name) for item in fields(part)}
-        return own | nested
-
-    def set_params(self, **params: Any) -> SequenceModel:
-        """Set parameters by name; nested ones as `backbone__n_layers=3`. Returns self."""
-        for name, value in params.items():
-            valid = self.get_params()  # a new backbone has other parameters
-            if name not in valid:
-                raise ConfigError(f"There is no parameter '{name}'; {did_you_mean(name, valid)}")
-            part, _, inner = name.partition("__")
-            setattr(self, part, replace(getattr(self, part), **{inner: value}) if inner else value)
-        return self
 
     # -- inside
 
@@ -360,87 +288,25 @@ class SequenceModel:
         rivals = {name: answer for name, answer in answers.items() if name != "model"}
         return judge(self.task, target, answers["model"], rivals, split=split, notes=notes, who=who)
 
-    def _config(self) -> dict[str, Any]:
-        names = {kind: name for name, kind in BACKBONES.items()}
-        data = asdict(self.data) | {"fields": {}}  # what the fields mean is in the encoder
-        return {
-            "task": self.task.to_json(),
-            "backbone": {"name": names[type(self.backbone)], **asdict(self.backbone)},
-            "data": data,
-            "split": asdict(self.split),
-            "training": asdict(self.training),
-            "options": asdict(self.options),
-            "calibration": self.calibration_.to_json(),
-            "seed": self.seed,
-        }
+    def _own_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
+        tensors = {f"trained_on/{name}": value for name, value in self.trained_on_.to_tensors().items()}
+        rivals = []
+        for number, rival in enumerate(self.baselines_):
+            arrays, document = rival.to_state()
+            tensors |= {f"baseline/{number}/{name}": value for name, value in arrays.items()}
+            rivals.append({"name": rival.name, "document": document})
+        return tensors, {"baselines": rivals}, {"calibration": self.calibration_.to_json()}
 
-    def _card(self) -> str:
-        return self._saved_card or write_card(self)
+    def _restore(self, bundle: Bundle) -> None:
+        self.calibration_ = Calibration.from_json(bundle.documents["model"]["calibration"])
+        self.baselines_ = [
+            BASELINES[item["name"]].from_state(tensors_below(f"baseline/{number}/", bundle.tensors), item["document"])
+            for number, item in enumerate(bundle.documents["baselines"])
+        ]
+        self.trained_on_ = TrainedOn.from_tensors(tensors_below("trained_on/", bundle.tensors))
 
-    def _require_fitted(self) -> None:
-        if not hasattr(self, "network_"):
-            raise HabitusError("This model is not fitted yet; call fit(events, examples) first, or load a saved one.")
-
-
-def load(path: str | Path) -> SequenceModel:
-    """Open a saved model; every file's hash is verified before it is read.
-
-    Args:
-        path: a bundle, or a run folder that holds one in `model/`.
-
-    Raises:
-        BundleError: if the bundle is absent, damaged, hostile, or from a future version.
-    """
-    bundle = read_bundle(path)
-    try:
-        return _from_bundle(bundle)
-    except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
-        raise BundleError(
-            f"The bundle '{path}' is whole but cannot be read as a model ({type(error).__name__}: {error}); "
-            "save it again."
-        ) from error
-
-
-def backbone_from(options: Mapping[str, Any]) -> Backbone:
-    """Build a backbone from plain options with its `name`."""
-    rest = {key: value for key, value in options.items() if key != "name"}
-    name = str(options.get("name", "transformer"))
-    if name not in BACKBONES:
-        raise ConfigError(f"There is no backbone '{name}'; {did_you_mean(name, BACKBONES)}")
-    return build(BACKBONES[name], rest, "[backbone]")
-
-
-def _from_bundle(bundle: Bundle) -> SequenceModel:
-    config = bundle.documents["model"]
-    model = SequenceModel(
-        TASKS[config["task"]["name"]].from_json(config["task"]),
-        backbone_from(config["backbone"]),
-        data=build(Data, config["data"], "[data]"),
-        split=build(Split, config["split"], "[split]"),
-        training=build(Training, config["training"], "[training]"),
-        options=build(Options, config["options"], "[options]"),
-        seed=config["seed"],
-    )
-    model.encoder_ = Encoder.from_json(bundle.documents["encoder"])
-    model.network_ = model._build_network()
-    weights = _below("network/", bundle.tensors)
-    model.network_.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    model.network_.eval()
-    model.calibration_ = Calibration.from_json(config["calibration"])
-    model.baselines_ = [
-        BASELINES[item["name"]].from_state(_below(f"baseline/{number}/", bundle.tensors), item["document"])
-        for number, item in enumerate(bundle.documents["baselines"])
-    ]
-    model.trained_on_ = TrainedOn.from_tensors(_below("trained_on/", bundle.tensors))
-    model.result_ = TrainingResult(**bundle.documents["training"])
-    model.history_ = model.result_.history
-    model._saved_card = bundle.texts["README.md"]
-    model.hash_ = bundle.hash
-    return model
-
-
-def _below(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    def _write_card(self) -> str:
+        return write_card(self)
 
 
 def _with_targets(examples: Examples, targets: pl.DataFrame) -> pl.DataFrame:
