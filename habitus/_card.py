@@ -52,7 +52,7 @@ def _figures(evaluation: Evaluation | None) -> list[str]:
 def write_next_card(model: NextEventModel) -> str:
     """Return the card of a next-event model as Markdown."""
     task, schema = model.task, model.encoder_.schema
-    also = ["the time until it" if task.when else "", *task.also]
+    also = ["the time until it" if task.predicts_when else "", *task.also]
     lines = [
         f"# Model card: {task.name} `{task.item}`",
         "",

@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from habitus.backbones import GRU, Transformer
+from habitus.data.histories import Histories
 from habitus.data.next_batch import HistoryTensors
 from habitus.data.next_split import NextSplit
 from habitus.data.options import Data
 from habitus.data.split import Split
 from habitus.errors import ConfigError, DataError, HabitusError
-from habitus.model import NextEventModel, NextOptions, Options, SequenceModel, load
+from habitus.model import NextEventModel, NextOptions, Options, SequenceModel, backbone_from, load
+from habitus.model.answers import questions_of
+from habitus.model.presets import PRESETS, next_event_preset
 from habitus.next_prepared import prepare_next
 from habitus.tasks.next_event import NextEvent
 from habitus.tasks.ranking import answer_states
@@ -182,7 +185,7 @@ def test_answers_read_nothing_after_the_asked_moment(quick, log):
     shown = prepare_next(quick.task, log, quick.data, quick.split)
     questions = shown.test()["last"]
     encoded = prepare_next(quick.task, log, quick.data, quick.split, known=quick.encoder_)
-    judged = answer_states(quick.network_, HistoryTensors(encoded.histories), quick._asked(questions)).numpy()
+    judged = answer_states(quick.network_, HistoryTensors(encoded.histories), questions.untold()).numpy()
     whole = log.with_columns(n=pl.len().over("user_id")).filter(pl.col("n") >= 3).drop("n")
     shorter = whole.filter(pl.int_range(pl.len()).over("user_id") < pl.len().over("user_id") - 1)
     assert np.abs(quick.embed(shorter) - judged).max() <= 1e-5
@@ -333,6 +336,10 @@ def test_a_wrong_query_time_is_a_sentence(told, quick, log):
         told[0.5].recommend(log, at="2025-01-01")
     with pytest.raises(DataError, match=r"before the last event of .* of 60 entities"):
         told[0.5].recommend(log, at=START + timedelta(days=2))
+    histories = Histories(np.array([0, 1]), {}, {}, np.array([0]))
+    for number in range(0, 1000, 7):  # to the microsecond
+        asked = questions_of(told[0.5], histories, NEXT_YEAR + timedelta(microseconds=number))
+        assert asked.at_us.tolist() == [int(NEXT_YEAR.timestamp()) * 10**6 + number]
     exactly = log.filter(pl.col("user_id") == 3)["timestamp"].max() + timedelta(microseconds=1)
     assert told[0.5].recommend(log.filter(pl.col("user_id") == 3), at=exactly).height
 
@@ -555,6 +562,26 @@ def test_without_content_new_items_start_beside_their_neighbours(copied, log):
                 near = [j for j in range(max(begin, place - 5), min(stop, place + 6)) if items[j] in values]
                 total, n = total + sum(table[3 + values.index(items[j])] for j in near), n + len(near)
     assert torch.allclose(row, total / n, atol=1e-5)
+
+
+# -- presets
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_builds_a_model(preset):
+    sections = next_event_preset(preset, "item_id")
+    made = SequenceModel(
+        NextEvent.from_json({"options": {k: v for k, v in sections["task"].items() if k != "name"}}),
+        backbone_from(sections["backbone"]),
+        data=Data(**sections["data"]),
+        training=Training(**sections["training"]),
+    )
+    assert made.backbone.is_causal and made.backbone.max_positions >= made.data.max_length
+
+
+def test_a_preset_that_does_not_exist_is_a_sentence():
+    with pytest.raises(ConfigError, match="fast"):
+        next_event_preset("fastest", "item_id")
 
 
 # -- wrong input

@@ -86,7 +86,7 @@ def _metrics_document(
     return model.evaluation_.to_json() | {
         "model": model.name,
         "primary": model.task.monitor,
-        "when": model.task.when,
+        "when": model.task.predicts_when,
         "best_epoch": model.result_.best_epoch,
         "padding_waste": model.result_.padding_waste,
         "by_popularity": {"n": len(ranks.questions), "bands": by_popularity(ranks, model.popularity_)},

@@ -166,9 +166,10 @@ def test_the_future_is_unseen(fitted, backbone, task, case):
         target = np.full(len(rows), 5)
         at_us = np.full(len(rows), int(NOW.timestamp() * 1e6))
         questions = Questions(windows, begin[rows], rows, target, at_us)
-        told_or_not = model._asked(questions)
-        found.append(answer_states(model.network_, tensors, told_or_not).numpy())
-        found.append(rank_targets(model.network_, tensors, told_or_not, filter_seen=True))
+        for asked_so in (questions, questions.untold()):
+            states = answer_states(model.network_, tensors, asked_so).numpy()
+            ranks = rank_targets(model.network_, tensors, asked_so, filter_seen=True)
+            found.append(np.column_stack([states, ranks]))
         trained.append(steps_before(model, tensors, begin[rows], asked[rows], histories.offsets[1:][rows]))
     assert (found[0] == found[2]).all() and (found[1] == found[3]).all()
     assert len(trained[0]) and (trained[0] == trained[1]).all()
