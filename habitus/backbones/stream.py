@@ -65,7 +65,8 @@ class StreamState:
 
     Args:
         n_steps: events read.
-        hidden: of a GRU, (L, B, D).
+        hidden: of a recurrent backbone, (L, B, D).
+        cell: of an LSTM, (L, B, D), beside `hidden`.
         memory: of a Transformer.
 
     >>> StreamState(2, hidden=torch.zeros(1, 1, 4)).tensors()["n_steps"].item()
@@ -75,12 +76,15 @@ class StreamState:
     n_steps: int
     hidden: Tensor | None = None
     memory: Memory | None = None
+    cell: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state as named tensors, to be saved; they share nothing with the stream."""
         named = {"n_steps": torch.tensor(self.n_steps)}
         if self.hidden is not None:
             named["hidden"] = self.hidden.clone()
+        if self.cell is not None:
+            named["cell"] = self.cell.clone()
         if self.memory is not None:
             keys_values, days = self.memory.first(1 + self.n_steps)
             named |= {"keys_values": torch.from_numpy(keys_values), "days": torch.from_numpy(days)}
@@ -95,6 +99,7 @@ class StreamState:
         """
         n_steps = int(tensors["n_steps"])
         if "hidden" in tensors:
-            return cls(n_steps, hidden=tensors["hidden"].clone())
+            cell = tensors["cell"].clone() if "cell" in tensors else None
+            return cls(n_steps, hidden=tensors["hidden"].clone(), cell=cell)
         keys_values, days = (tensors[name].numpy(force=True).copy() for name in ("keys_values", "days"))
         return cls(n_steps, memory=Memory(keys_values, days, 1 + n_steps))
