@@ -24,7 +24,7 @@ from habitus.errors import (
 )
 
 if TYPE_CHECKING:
-    from habitus.backbones import GRU, Transformer
+    from habitus.backbones import GRU, LSTM, RNN, Transformer
     from habitus.data.next_split import NextSplit
     from habitus.data.options import Data
     from habitus.data.simulate import simulate_installs
@@ -42,6 +42,8 @@ __all__ = [
     "load",
     "Classify",
     "NextEvent",
+    "RNN",
+    "LSTM",
     "GRU",
     "Transformer",
     "Training",
@@ -83,6 +85,8 @@ _HOMES = {
     "Data": "habitus.data.options",
     "Options": "habitus.model",
     "NextOptions": "habitus.model",
+    "RNN": "habitus.backbones",
+    "LSTM": "habitus.backbones",
     "GRU": "habitus.backbones",
     "Transformer": "habitus.backbones",
     "Training": "habitus.training",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from habitus.metrics import Interval
-from habitus.metrics.rank import paired_rank_difference, rank_values, ranking_metrics, standard_error
+from habitus.metrics.rank import accuracy, paired_rank_difference, rank_values, ranking_metrics, standard_error
 
 COMPARED = ("ndcg@10", "hr@10", "mrr")
 TIE_RULE = "events of equal time keep the order of the log; items of equal score rank by training frequency"
@@ -146,7 +146,7 @@ def _metrics(answers: Answers, users: np.ndarray, popularity: np.ndarray) -> dic
         popularity=popularity,
         catalogue_size=int((popularity > 0).sum()),
     )
-    return {**found, **answers.more}
+    return {**found, "accuracy": accuracy(answers.ranks, users), **answers.more}
 
 
 def _plain(metrics: Mapping[str, Interval]) -> dict[str, Any]:

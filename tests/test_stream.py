@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from habitus.backbones import GRU, Transformer
+from habitus.backbones import GRU, LSTM, RNN, Transformer
 from habitus.data.histories import Windows
 from habitus.data.next_batch import HistoryTensors
 from habitus.data.next_split import NextSplit
@@ -30,6 +30,8 @@ MODELS = {
         NextEvent(when=False, calendar=False),
     ),
     "gru": (GRU(hidden_size=16, n_layers=2), NextEvent()),
+    "lstm": (LSTM(hidden_size=16, n_layers=2), NextEvent()),
+    "rnn": (RNN(hidden_size=16), NextEvent(when=False)),
     "may be told": (Transformer(hidden_size=16, n_heads=2, n_layers=1), NextEvent(query_time=0.5)),
 }
 

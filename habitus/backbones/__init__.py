@@ -2,7 +2,9 @@
 
 from habitus.backbones.embed import EventEmbedding, ProfileEmbedding
 from habitus.backbones.gru import GRU
+from habitus.backbones.lstm import LSTM
 from habitus.backbones.pool import Pool, Pooling
+from habitus.backbones.rnn import RNN
 from habitus.backbones.transformer import Transformer
 
-__all__ = ["GRU", "EventEmbedding", "Pool", "Pooling", "ProfileEmbedding", "Transformer"]
+__all__ = ["GRU", "LSTM", "RNN", "EventEmbedding", "Pool", "Pooling", "ProfileEmbedding", "Transformer"]

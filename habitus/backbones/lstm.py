@@ -1,8 +1,10 @@
 """LSTM: long short-term memory (Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735) with a forget gate
-(Gers et al. 2000, doi:10.1162/089976600300015015), as torch computes it.
+(Gers et al. 2000, doi:10.1162/089976600300015015), as torch computes it:
+
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g),  h = sigmoid(o) * tanh(c);  i, f, g, o = W x + U h + b
 
 Differs from the papers: no peepholes, gradients through all steps, and the forget gate starts with a bias of 1, so that
-a fresh network remembers (Jozefowicz et al. 2015, https://proceedings.mlr.press/v37/jozefowicz15.html, section 2).
+a fresh network remembers (Jozefowicz et al. 2015, https://proceedings.mlr.press/v37/jozefowicz15.html).
 The shared part of recurrent backbones is in `recurrent.py`.
 """
 
@@ -69,7 +71,7 @@ class LSTMStack(RecurrentStack):
 
 @torch.no_grad()
 def _remember(layer: nn.Module) -> None:
-    """Set the forget gate's bias; torch adds two of them, and has the gates in the order input, forget, cell, output."""
+    """Set the forget gate's bias: torch adds two, and has the gates in the order input, forget, cell, output."""
     _, weight_hh, *biases = cell_weights(layer)
     width = weight_hh.shape[1]
     for bias, value in zip(biases, (_FORGET_BIAS, 0.0), strict=True):

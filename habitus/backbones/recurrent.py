@@ -8,6 +8,7 @@ and how it starts is in the file of its backbone: a `Recurrent` and a `Recurrent
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
 
@@ -62,7 +63,7 @@ class RecurrentStack(nn.Module, ABC):
         kind: torch's layer of the cell.
     """
 
-    def __init__(self, config: Recurrent, kind: type[nn.RNNBase]) -> None:
+    def __init__(self, config: Recurrent, kind: Callable[..., nn.RNNBase]) -> None:
         super().__init__()
         self.config = config
         self.forward_layers = nn.ModuleList(_layers(config, kind, config.n_layers))
@@ -132,7 +133,7 @@ def cell_weights(layer: nn.Module) -> list[Tensor]:
     return [getattr(layer, name) for name in _CELL_WEIGHTS]
 
 
-def _layers(config: Recurrent, kind: type[nn.RNNBase], n_layers: int) -> list[nn.RNNBase]:
+def _layers(config: Recurrent, kind: Callable[..., nn.RNNBase], n_layers: int) -> list[nn.RNNBase]:
     """Return the layers one by one: the dropout between them is our own, and so is reading a row backwards."""
     width, directions = config.hidden_size, 2 if config.bidirectional else 1
     return [kind(width, width // directions, batch_first=True) for _ in range(n_layers)]

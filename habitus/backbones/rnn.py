@@ -1,8 +1,8 @@
 """RNN: the plain recurrent network, h = tanh(W x + U h + b) (Elman 1990, doi:10.1207/s15516709cog1402_1).
 
 Differs from the paper: recurrent weights start orthogonal, so that what was read neither grows nor fades before there
-is anything to learn (Saxe et al. 2014, arXiv:1312.6120, section 3), and gradients go through all steps. It forgets within
-tens of events; it is here to be beaten, and where an LSTM does not beat it, order over long spans says little.
+is anything to learn (Saxe et al. 2014, arXiv:1312.6120), and gradients go through all steps. The yardstick of gated
+cells: without gates it learns little from events long past (Bengio et al. 1994, doi:10.1109/72.279181).
 The shared part of recurrent backbones is in `recurrent.py`.
 """
 

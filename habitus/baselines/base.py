@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from habitus.data.encode import EncodedSequences
 from habitus.errors import DataError
 
 State = tuple[dict[str, np.ndarray], dict[str, Any]]
+Fitted = TypeVar("Fitted")
 
 
 class Baseline(Protocol):
@@ -44,6 +47,21 @@ class Baseline(Protocol):
     @classmethod
     def from_state(cls, tensors: dict[str, np.ndarray], document: dict[str, Any]) -> Baseline:
         """Restore a fitted baseline."""
+
+
+def fit_timed(fits: Mapping[str, Callable[[], Fitted]]) -> tuple[list[Fitted], dict[str, float]]:
+    """Call each function that fits a baseline; return what they give, and the seconds that each took.
+
+    >>> fitted, seconds = fit_timed({"one": lambda: 1, "two": lambda: 2})
+    >>> fitted, list(seconds)
+    ([1, 2], ['one', 'two'])
+    """
+    fitted, seconds = [], {}
+    for name, fit in fits.items():
+        began = time.monotonic()
+        fitted.append(fit())
+        seconds[name] = time.monotonic() - began
+    return fitted, seconds
 
 
 def target_of(encoded: EncodedSequences, n_classes: int, multi_label: bool) -> np.ndarray:

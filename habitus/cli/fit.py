@@ -11,7 +11,7 @@ import typer
 
 from habitus.cli import options as opt
 from habitus.cli.help import command_line
-from habitus.cli.output import note, notes, print_json, say, table, wrote
+from habitus.cli.output import COSTS, cost_cells, note, notes, print_json, say, table, wrote
 from habitus.cli.settings import CLASSIFY, build_plan, read_settings
 from habitus.errors import ConfigError
 
@@ -120,7 +120,7 @@ def named(backbones: str) -> list[str]:
     """Return the backbones of a list with commas."""
     names = [name.strip() for name in backbones.split(",") if name.strip()]
     if not names:
-        raise ConfigError("--backbones names none; give for example --backbones transformer,gru.")
+        raise ConfigError("--backbones names none; give for example --backbones transformer,gru,lstm.")
     return names
 
 
@@ -149,8 +149,12 @@ def print_comparison(document: Mapping[str, Any]) -> None:
     """Print what `compare.json` holds."""
     first = next(iter(document["models"].values()))
     metrics = [name for name in _MAIN if name in first["metrics"]]
-    rows = [[name, *(_cell(one["metrics"].get(m)) for m in metrics)] for name, one in document["models"].items()]
-    table(f"{document['target']}: {document['n']:,} test examples, 95 % intervals", ["model", *metrics], rows)
+    rows = [
+        [name, *(_cell(one["metrics"].get(m)) for m in metrics), *cost_cells(one)]
+        for name, one in document["models"].items()
+    ]
+    title = f"{document['target']}: {document['n']:,} test examples, 95 % intervals"
+    table(title, ["model", *metrics, *COSTS], rows)
     print_differences(document["differences"])
     say(document["verdict"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from habitus.cli.output import say, table
+from habitus.cli.output import COSTS, cost_cells, say, table
 
 _SHOWN = ("ndcg@10", "hr@10", "mrr", "coverage@10", "novelty@10")
 _WHEN = ("mae_days", "baseline_mae_days", "mae_difference_days", "log_likelihood")
@@ -29,6 +29,7 @@ def print_next_comparison(document: Mapping[str, Any]) -> None:
     rows = {name: one["metrics"] for name, one in document["models"].items()}
     title = f"{document['target']}, target '{document['asked']}': {_n(document)}, 95 % intervals"
     _print_models(title, rows)
+    table("Cost", ["model", *COSTS], [[name, *cost_cells(one)] for name, one in document["models"].items()])
     _print_differences(document["differences"])
     errors = {name: one["standard_errors"] for name, one in document["models"].items() if "standard_errors" in one}
     say("Standard errors: " + "; ".join(f"{name}: {_errors(one)}" for name, one in errors.items()) + ".")

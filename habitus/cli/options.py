@@ -24,7 +24,9 @@ RunFolder = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint that a stopped run left.")]
-Backbones = Annotated[str, typer.Option(help="Backbones to train, the first one fills DIR.")]
+Backbones = Annotated[
+    str, typer.Option(help="Backbones to train, of transformer, gru, lstm and rnn; the first one fills DIR.")
+]
 Preset = Annotated[
     Literal["fast", "best", "timed"] | None,
     typer.Option(help="Options for a purpose, below all others. timed is told when the next event happens."),
@@ -121,7 +123,7 @@ NEXT_LENGTH = _group(
 NEXT_TRAINING = {name: flag for name, flag in TRAINING.items() if name not in ("class_weight", "calibration")}
 ALL: Mapping[str, Flag] = {
     **READING, **LENGTH, **SPLITTING, **TARGET, **SEED, **TRAINING, **SETTING, **NEXT_TASK,
-    "backbone": Flag(str, "backbone.name", "Body of the network: transformer or gru.", "transformer", "Training"),
+    "backbone": Flag(str, "backbone.name", "Body: transformer, gru, lstm or rnn.", "transformer", "Training"),
 }  # fmt: skip
 _METAVARS = {
     "target": "NAME",

@@ -63,6 +63,19 @@ def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *,
     console(sys.stdout).print(printed)
 
 
+COSTS = ("seconds to learn", "parameters")
+
+
+def cost_cells(model: Mapping[str, Any]) -> list[str]:
+    """Return what a model of a comparison cost, under the headings `COSTS`.
+
+    >>> cost_cells({"seconds": 3.14, "parameters": 81233}), cost_cells({})
+    (['3.1', '81,233'], ['–', '–'])
+    """
+    seconds, parameters = model.get("seconds"), model.get("parameters")
+    return ["–" if seconds is None else f"{seconds:,.1f}", "–" if parameters is None else f"{parameters:,}"]
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout, strictly: what is not a finite number is null.
 

@@ -183,7 +183,9 @@ def _backbones(section: Mapping[str, Any], names: Sequence[str], defaults: Mappi
         raise ConfigError(f"--backbones names one twice ({','.join(names)}); name each once.")
     tuned = section.get("name")
     if tuned is None and section:
-        raise ConfigError("[backbone] tunes a backbone but does not name it; add name = 'transformer' or 'gru'.")
+        raise ConfigError(
+            "[backbone] tunes a backbone but does not name it; add name = 'transformer', 'gru', 'lstm' or 'rnn'."
+        )
     own = {name: section if name == tuned else {"name": name} for name in names}
     return {name: backbone_from({**defaults, **own[name]}) for name in names}
 

@@ -123,6 +123,20 @@ def _history_line(rows: Sequence[Record], axis: str, name: str) -> charts.Line |
     return charts.Line(name.replace("_", " "), *np.array(points, float).T) if points else None
 
 
+def cost(rows: Sequence[tables.Row], main: str | None) -> dict[str, Any]:
+    """Draw the main metric against the time to learn, where a comparison timed at least two of the rows."""
+    known = [(row, found) for row in rows if main and "seconds" in row.costs and (found := row.estimate(main))]
+    if main is None or len(known) < 2:
+        return {"cost_chart": None}
+    points = [
+        charts.Point(row.name, row.costs["seconds"], found.value, found.low, found.high, row.kind == "baseline")
+        for row, found in known
+    ]
+    named = words.metric_name(main) if main in words.METRICS else "the main metric"  # our own words
+    label = f"{named}, lower is better" if words.lower_is_better(main) else named
+    return {"cost_chart": charts.cost_chart("cost", points, label)}
+
+
 def lengths(data: Record) -> dict[str, Any]:
     lengths = tables.records(data, "lengths")
     histogram = tables.records(lengths, "histogram")

@@ -35,6 +35,8 @@ PALETTE = (
     ("#7a2f2f", "4 2 1 2"),
 )
 _WAITS = ((1, "1 s"), (60, "1 min"), (3600, "1 h"), (86_400, "1 d"), (30 * 86_400, "30 d"), (365 * 86_400, "1 y"))
+_FEW_S = ((1e-3, "1 ms"), (0.01, "10 ms"), (0.1, "0.1 s"), (1, "1 s"), (10, "10 s"))
+_DURATIONS = (*_FEW_S, (60, "1 min"), (600, "10 min"), (3600, "1 h"), (36_000, "10 h"), (360_000, "100 h"))
 _SIZE_IN = (4.7, 3.1)  # 338 x 223 points: one point is one pixel on a phone
 _FRAME = (0.115, 0.165, 0.87, 0.725)  # left, bottom, width and height of the axes, as shares of the chart
 _RC = {
@@ -75,6 +77,18 @@ class Line:
     y: np.ndarray
     low: np.ndarray | None = None
     high: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model of a chart of quality against cost; a rival by counting is drawn as an open disc."""
+
+    name: str
+    seconds: float
+    value: float
+    low: float | None = None
+    high: float | None = None
+    is_rival: bool = False
 
 
 @dataclass(frozen=True)
@@ -210,6 +224,42 @@ def gaps_chart(name: str, edges_s: np.ndarray, counts: np.ndarray, median_s: flo
         _words(ax, "time until the next event", "events")
 
     return Chart(_svg(name, "events by time until the next event", plot), [])
+
+
+def cost_chart(name: str, points: Sequence[Point], y_label: str) -> Chart:
+    """Draw the quality of each model against the time it took to learn, as a numbered disc with its interval."""
+
+    def plot(ax: Axes) -> None:
+        ax.set_xscale("log")
+        for k, point in reversed(list(enumerate(points))):
+            color, at_s = PALETTE[k % len(PALETTE)][0], max(point.seconds, _DURATIONS[0][0])
+            ink, fill = (color, "white") if point.is_rival else ("white", color)
+            if point.low is not None and point.high is not None:
+                ax.vlines(at_s, point.low, point.high, color=color, linewidth=1.2, alpha=0.55)
+            above = 4 + 2 * (len(points) - k)  # a disc hides the number of one that it covers
+            ax.plot([at_s], [point.value], "o", markersize=13, color=fill, markeredgecolor=color, zorder=above)
+            where: Any = {"ha": "center", "va": "center_baseline", "zorder": above + 1}
+            ax.annotate(str(k + 1), (at_s, point.value), color=ink, fontsize=9.5, **where)
+        ax.margins(x=0.09, y=0.1)
+        low, high = ax.get_xlim()
+        ticks = [(s, word) for s, word in _DURATIONS if low <= s <= high]
+        ax.set_xticks([s for s, _ in ticks], [word for _, word in ticks])
+        ax.minorticks_off()
+        _words(ax, "time to learn", y_label)
+
+    named = [(point.name, disc(k, is_open=point.is_rival)) for k, point in enumerate(points)]
+    return Chart(_svg(name, f"{y_label} against time to learn", plot), named)
+
+
+def disc(k: int, *, is_open: bool) -> str:
+    """Return the numbered disc of the k-th model, as SVG."""
+    color = PALETTE[k % len(PALETTE)][0]
+    ink, fill = (color, "white") if is_open else ("white", color)
+    return (
+        f'<svg class="disc" width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="7" '
+        f'fill="{fill}" stroke="{color}"/><text x="8" y="11.5" font-size="10" text-anchor="middle" fill="{ink}">'
+        f"{k + 1}</text></svg>"
+    )
 
 
 def legend(lines: Sequence[Line]) -> list[tuple[str, str]]:

@@ -67,15 +67,13 @@ def compare_run(
     prepared = prepare(task, events, examples, data or Data(), split)
     leaks = audited(prepared, audit)
     models: dict[str, LabelledModel] = {}
-    seconds: dict[str, float] = {}
     for name, backbone in backbones.items():
         model = LabelledModel(task, backbone, **shared)  # type: ignore[arg-type]
         rivals = next(iter(models.values())).baselines_ if models else None
         folder = out if not models else out / name
         folder.mkdir(parents=True, exist_ok=True)
         models[name] = model.fit_prepared(prepared, rivals=rivals, folder=folder, callbacks=callbacks(name))
-        seconds[model.name] = model.result_.seconds
-    document = _document(task, models, prepared, seconds)
+    document = _document(task, models, prepared)
     document["run"] = run_facts(next(iter(models.values())), command, time.monotonic() - began)
     _write(models, prepared, document, out, leaks)
     return document
@@ -111,18 +109,13 @@ def _all_scores(models: Mapping[str, LabelledModel]) -> Any:
     return scores
 
 
-def _document(
-    task: Classify, models: Mapping[str, LabelledModel], prepared: Prepared, seconds: Mapping[str, float]
-) -> dict[str, Any]:
+def _document(task: Classify, models: Mapping[str, LabelledModel], prepared: Prepared) -> dict[str, Any]:
     answers, target = _answers(task, models)
-    named = {model.name: model for model in models.values()}
+    costs = _costs(list(models.values()))
     entries: dict[str, Any] = {}
     for name, answer in answers.items():
         metrics = {key: interval.to_json() for key, interval in task.metrics(target, answer).items()}
-        cost = {}
-        if name in named:
-            cost = {"seconds": round(seconds[name], 2), "parameters": named[name].result_.parameters}
-        entries[name] = {"metrics": metrics, **cost}
+        entries[name] = {"metrics": metrics, **costs.get(name, {})}
     first = next(iter(answers))
     pairs = {f"{first} - {name}": difference(task, target, answers[first], answers[name]) for name in list(answers)[1:]}
     return {
@@ -135,6 +128,19 @@ def _document(
         "differences": {pair: {k: v.to_json() for k, v in found.items()} for pair, found in pairs.items()},
         "verdict": verdict(task, target, answers),
     }
+
+
+def _costs(models: Sequence[LabelledModel]) -> dict[str, dict[str, float]]:
+    """Return the seconds of learning of every model and rival, and the parameters of the models.
+
+    Not their memory: what one process has used at most tells nothing of the models after the first.
+    """
+    known: dict[str, dict[str, float]] = {
+        name: {"seconds": round(seconds, 3)} for name, seconds in models[0].rival_seconds_.items()
+    }
+    for model in models:
+        known[model.name] = {"seconds": round(model.seconds_, 2), "parameters": model.result_.parameters}
+    return known
 
 
 def _answers(task: Classify, models: Mapping[str, LabelledModel]) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -152,7 +152,10 @@ def _entries(models: Sequence[NextEventModel]) -> dict[str, Any]:
         entries[model.name] = {"metrics": judged["metrics"], "standard_errors": judged["standard_errors"], **cost}
     rivals = models[0].evaluation_.headline.baselines if models[0].evaluation_ else {}
     for name, metrics in rivals.items():
-        entries[name] = {"metrics": {metric: interval.to_json() for metric, interval in metrics.items()}}
+        entries[name] = {
+            "metrics": {metric: interval.to_json() for metric, interval in metrics.items()},
+            "seconds": round(models[0].rival_seconds_[name], 3),
+        }
     return entries
 
 

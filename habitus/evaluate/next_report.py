@@ -49,6 +49,7 @@ def next_context(run: Run) -> dict[str, Any]:
         "main_estimate": first["rows"][0].estimate(main) if main else None,
         "targets": targets,
         "explained": {one: words.METRICS[one][1] for one in _SHOWN if one in words.METRICS},
+        **panels.cost(first["rows"], main),
         "protocol": next_words.protocol_rows(run.metrics),
         **_at_lengths(run.metrics, run.compare, name),
         **_popularity(run.metrics, name),

@@ -83,6 +83,7 @@ def _context(run: Run) -> dict[str, Any]:
         "explained": {name: words.METRICS[name][1] for row in rows for name in row.cells if name in words.METRICS},
         "rows": tables.on_a_scale(rows, main),
         "differences": tables.on_a_scale(differences, main, zero=True),
+        **panels.cost(rows, main),
         **panels.curves(scores, model_name),
         **panels.bands(scores),
         "calibration": panels.calibration(run.metrics),

@@ -148,6 +148,22 @@ def rank_values(ranks: np.ndarray, metric: str = "ndcg@10") -> Floats:
     return np.where(rank <= int(length), 1.0 if kind == "hr" else 1 / np.log2(rank + 1), 0.0)
 
 
+def accuracy(ranks: np.ndarray, users: np.ndarray, confidence: float = 0.95) -> Interval:
+    """Return the share of questions whose true item ranks first, every question counting once.
+
+    The interval takes a user's questions to belong together: the standard error of a ratio of sums over users.
+
+    >>> print(accuracy(np.array([1, 1, 2, 1]), np.array([0, 0, 1, 1])))
+    0.7500 [0.4035, 1.0000]
+    """
+    hit = (np.asarray(ranks) == 1).astype(np.float64)
+    value, n = float(hit.mean()), len(hit)
+    whose = np.unique(users, return_inverse=True)[1]
+    residual = np.bincount(whose, weights=hit - value)
+    reach = normal_quantile(confidence) * math.sqrt(float((residual**2).sum())) / n
+    return Interval(value, max(0.0, value - reach), min(1.0, value + reach))
+
+
 def standard_error(values: np.ndarray, users: np.ndarray | None = None) -> float:
     """Return the standard error of the mean over users of (q,) values, averaged per user first; NaN for one user.
 

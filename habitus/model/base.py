@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from habitus.backbones import GRU, Transformer
+from habitus.backbones import GRU, LSTM, RNN, Transformer
 from habitus.bundle import Bundle, read_bundle, write_bundle
 from habitus.config import build
 from habitus.data.encode import Encoder
@@ -27,7 +27,7 @@ from habitus.errors import BundleError, ConfigError, HabitusError, did_you_mean
 from habitus.tasks import Backbone
 from habitus.training import Training, TrainingResult
 
-BACKBONES: dict[str, type[Transformer] | type[GRU]] = {"transformer": Transformer, "gru": GRU}
+BACKBONES: dict[str, type[Backbone]] = {"transformer": Transformer, "gru": GRU, "lstm": LSTM, "rnn": RNN}
 
 
 class AnyTask(Protocol):

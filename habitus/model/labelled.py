@@ -8,8 +8,10 @@ trained on, so that an evaluation can leave them out.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import torch
 
 from habitus._card import write_card
 from habitus.baselines import BASELINES, Baseline
+from habitus.baselines.base import fit_timed
 from habitus.bundle import Bundle
 from habitus.data.batch import SequenceTensors
 from habitus.data.encode import EncodedSequences
@@ -115,7 +118,7 @@ class LabelledModel(SequenceModel, tasks=(Classify,)):
         train_rows, validation_rows = prepared.rows("train"), prepared.rows("validation")
         torch.manual_seed(self.seed)
         self.network_ = self._build_network()
-        wide = self.network_.wide
+        wide, began = self.network_.wide, time.monotonic()
         offset = (
             None
             if wide is None
@@ -123,6 +126,7 @@ class LabelledModel(SequenceModel, tasks=(Classify,)):
                 train_rows, validation_rows, self.task.n_outputs, groups=prepared.entity_codes()[train_rows.example]
             )
         )
+        linear_s = time.monotonic() - began
         self.result_: TrainingResult = train(
             self.network_,
             LabelledStudy(
@@ -137,7 +141,7 @@ class LabelledModel(SequenceModel, tasks=(Classify,)):
             fingerprint=f"{prepared.fingerprint()}|{self.backbone}|{self.options}|{self.task.to_json()}",
             callbacks=callbacks,
         )
-        self.history_ = self.result_.history
+        self.history_, self.seconds_ = self.result_.history, linear_s + self.result_.seconds
         self.calibration_ = self._fit_calibration(validation_rows)
         self.baselines_ = list(rivals) if rivals is not None else self.fit_baselines(prepared)
         schema = prepared.encoder.schema
@@ -147,15 +151,14 @@ class LabelledModel(SequenceModel, tasks=(Classify,)):
         return self
 
     def fit_baselines(self, prepared: Prepared) -> list[Baseline]:
-        """Return the counting rivals, fitted on the same training and validation rows."""
+        """Return the counting rivals, fitted on the same training and validation rows; times in `rival_seconds_`."""
         train_rows, validation_rows = prepared.rows("train"), prepared.rows("validation")
         sizes = prepared.encoder.sizes | prepared.encoder.profile_sizes
         task = self.task
-        fitted = [BASELINES[name]() for name in self.options.baselines]
-        return [
-            rival.fit(train_rows, validation_rows, sizes, task.n_outputs, multi_label=task.multi_label)
-            for rival in fitted
-        ]
+        read = (train_rows, validation_rows, sizes, task.n_outputs, task.multi_label)
+        fits = {name: partial(BASELINES[name]().fit, *read) for name in self.options.baselines}
+        fitted, self.rival_seconds_ = fit_timed(fits)
+        return fitted
 
     # -- answering
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ import torch
 
 from habitus._card import write_next_card
 from habitus.backbones import Transformer
+from habitus.baselines.base import fit_timed
 from habitus.baselines.next_event import NEXT_BASELINES, NextBaseline
 from habitus.bundle import Bundle
 from habitus.data.next_batch import HistoryTensors
@@ -171,13 +173,11 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
         return self
 
     def fit_baselines(self, prepared: PreparedNext) -> list[NextBaseline]:
-        """Return the counting rivals, fitted on the training part of each history."""
-        size = prepared.encoder.sizes[self.task.item]
-        stops = prepared.parts.train_stop
-        return [
-            NEXT_BASELINES[name]().fit(prepared.histories, stops, self.task.item, size)
-            for name in self.options.baselines
-        ]
+        """Return the counting rivals, fitted on the training part of each history; `rival_seconds_` has the times."""
+        read = (prepared.histories, prepared.parts.train_stop, self.task.item, prepared.encoder.sizes[self.task.item])
+        fits = {name: partial(NEXT_BASELINES[name]().fit, *read) for name in self.options.baselines}
+        fitted, self.rival_seconds_ = fit_timed(fits)
+        return fitted
 
     # -- judging
 

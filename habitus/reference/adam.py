@@ -51,7 +51,10 @@ def adam_step(
     >>> params["w"].round(6), state.t     # the first step is `rate` long, however large the gradient
     (array([0.999]), 1)
     """
-    t, after, m, v = state.t + 1, {}, {}, {}
+    t = state.t + 1
+    after: Params = {}
+    m: Params = {}
+    v: Params = {}
     for name, value in params.items():
         g = grads[name]
         m[name] = beta1 * state.m[name] + (1 - beta1) * g

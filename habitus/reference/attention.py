@@ -20,7 +20,7 @@ def softmax_forward(scores: FloatArray, mask: BoolArray | None = None) -> tuple[
     """Return exp(s_j - max s) / sum_k exp(s_k - max s) along the last dimension, over the steps that `mask` allows.
 
     Equal to exp(s_j) / sum_k exp(s_k), above and below divided by exp(max s); without that, exp(710) is infinite.
-    (Bridle 1990, https://proceedings.neurips.cc/paper/1989/hash/0336dcbab05b9d5ad24f4333c7658a0e-Abstract.html.)
+    (Goodfellow et al. 2016, https://www.deeplearningbook.org/contents/numerical.html, section 4.1 and eq. 4.1.)
 
     >>> softmax_forward(np.array([1000.0, 1000.0, 5.0]), np.array([True, True, False]))[0]
     array([0.5, 0.5, 0. ])
@@ -80,7 +80,9 @@ def attention_forward(
 
 
 def attention_backward(grad: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return (dQ, dK, dV): dV = W^T dO, dW = dO V^T, dS = softmax_backward(dW), dQ = dS K / sqrt(d), dK = dS^T Q / sqrt(d).
+    """Return (dQ, dK, dV), with W the weights and O the output.
+
+    dV = W^T dO;  dW = dO V^T;  dS = softmax_backward(dW);  dQ = dS K / sqrt(d);  dK = dS^T Q / sqrt(d).
 
     >>> eye = np.eye(2)
     >>> attention_backward(np.ones((2, 1)), attention_forward(eye, eye, np.ones((2, 1)))[1])[2].ravel().round(4)
@@ -126,8 +128,8 @@ def multi_head_forward(
     query, of_query = linear_forward(x_BQD, part(params, "query"))
     key, of_key = linear_forward(memory_BTD, part(params, "key"))
     value, of_value = linear_forward(memory_BTD, part(params, "value"))
-    heads = (split_heads(each, n_heads) for each in (query, key, value))  # (B, H, Q or T, d)
-    mixed, of_heads = attention_forward(*heads, mask)
+    q, k, v = (split_heads(each, n_heads) for each in (query, key, value))  # (B, H, Q or T, d)
+    mixed, of_heads = attention_forward(q, k, v, mask)
     y, of_out = linear_forward(join_heads(mixed), part(params, "out"))
     return y, (of_query, of_key, of_value, of_heads, of_out, n_heads)
 

@@ -112,7 +112,7 @@ def layer_norm_backward(grad: FloatArray, cache: Cache) -> tuple[FloatArray, Par
 
 
 def relu_forward(x: FloatArray) -> tuple[FloatArray, Cache]:
-    """Return max(0, x) (Nair & Hinton 2010, https://icml.cc/Conferences/2010/papers/432.pdf, section 2).
+    """Return max(0, x) (Nair & Hinton 2010, https://icml.cc/Conferences/2010/papers/432.pdf).
 
     >>> relu_forward(np.array([-1.0, 2.0]))[0]
     array([0., 2.])
@@ -194,8 +194,8 @@ def feed_forward_backward(grad: FloatArray, cache: Cache) -> tuple[FloatArray, P
 def dropout_forward(x: FloatArray, rate: float, rng: np.random.Generator) -> tuple[FloatArray, Cache]:
     """Return x m / (1 - rate), where each entry of the mask m is 0 with probability `rate` and else 1.
 
-    Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html, section 4. Differs from the paper in that
-    training divides by 1 - rate, so that prediction multiplies by nothing ("inverted" dropout, their section 10).
+    Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html, section 4 (their p is 1 - rate).
+    Differs from the paper in that training divides by 1 - rate ("inverted" dropout): prediction then does nothing.
 
     >>> dropout_forward(np.ones(6), 0.5, np.random.default_rng(0))[0]
     array([2., 0., 0., 0., 2., 2.])

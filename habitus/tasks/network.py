@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from habitus.backbones import GRU, Transformer
+from habitus.backbones import GRU, LSTM, RNN, Transformer
 from habitus.backbones.embed import EventEmbedding, ProfileEmbedding
 from habitus.backbones.pool import Pool
 from habitus.data.batch import Batch
 from habitus.tasks.base import Task
 from habitus.tasks.wide import WideBag
 
-Backbone = Transformer | GRU
+Backbone = Transformer | GRU | LSTM | RNN
 _PROFILE_WIDTH = 8
 
 

@@ -50,6 +50,7 @@ class NextEvent:
         item: category field whose next value is asked: an item, an app, an action.
         also: other event fields to predict with it, categories or numbers.
         when: predict the time until the next event.
+        when_weight: of that loss beside the others; its gradients are sharp, and at 1 they crowd out the item's.
         calendar: read hour and weekday (UTC) of past events.
         query_time: share of training rows that are told when the next event happens; 0 gives a model that
             cannot be told, 1 one that must be.
@@ -69,6 +70,7 @@ class NextEvent:
     item: str = "item_id"
     also: tuple[str, ...] = ()
     when: bool = True
+    when_weight: float = 0.1
     calendar: bool = True
     query_time: float = 0.0
     loss: Literal["auto", "softmax", "sampled", "gbce", "bce"] = "auto"
@@ -81,6 +83,8 @@ class NextEvent:
         check_choice("precision", self.precision, ("fp32", "bf16"))
         if not 0 <= self.query_time <= 1:
             raise ConfigError(f"query_time={self.query_time} is a share of training rows: 0 to 1.")
+        if not self.when_weight > 0:
+            raise ConfigError(f"when_weight={self.when_weight} must be above 0; when=false leaves the time out.")
         if self.item in self.also:
             raise ConfigError(f"also={list(self.also)} names the item '{self.item}' itself; leave it out.")
 
@@ -174,7 +178,7 @@ class NextEventNetwork(nn.Module):
         if self.when is not None:
             untold = ~pick(upcoming.gap_known[:, None].expand_as(upcoming.is_target))
             if untold.any():
-                loss = loss + self.when.loss(states_ND[untold], pick(upcoming.gap_days)[untold])
+                loss = loss + self.task.when_weight * self.when.loss(states_ND[untold], pick(upcoming.gap_days)[untold])
         return loss
 
     def answer_states(self, batch: Batch) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from habitus.backbones import GRU, Transformer
+from habitus.backbones import GRU, LSTM, RNN, Transformer
 from habitus.data.batch import SequenceTensors
 from habitus.data.encode import EncodedSequences
 from habitus.tasks import Classify, Embedder, Inputs, SequenceNetwork
@@ -19,6 +19,8 @@ INPUTS = Inputs({"item": 11}, {"amount": [-1.0, 0.0, 2.0]}, {"region": 5}, {"inc
 WIDE = {"hidden_size": D, "n_layers": 2}
 CAUSAL = {
     "gru": GRU(**WIDE),
+    "lstm": LSTM(**WIDE),
+    "rnn": RNN(**WIDE),
     "gru last": GRU(**WIDE, pooling="last"),
     "gru attention": GRU(hidden_size=D, pooling="attention"),
     **{
@@ -29,6 +31,8 @@ CAUSAL = {
 }
 SEES_ALL = {
     "gru both ways": GRU(**WIDE, bidirectional=True),
+    "lstm both ways": LSTM(**WIDE, bidirectional=True),
+    "rnn both ways": RNN(**WIDE, bidirectional=True),
     "transformer": Transformer(**WIDE, causal=False),
     "sinusoidal max": Transformer(hidden_size=D, position="sinusoidal", pooling="max", causal=False),
     "cls": Transformer(**WIDE, pooling="cls", causal=False),
@@ -139,7 +143,7 @@ def test_the_same_batch_gives_the_same_bits(name):
     assert torch.equal(probabilities(network, batch), probabilities(network, batch))
 
 
-@pytest.mark.parametrize("name", ["transformer", "cls", "gru both ways", "gru"])
+@pytest.mark.parametrize("name", ["transformer", "cls", "gru both ways", "gru", "lstm both ways", "rnn"])
 def test_padding_that_counts_as_events_would_be_noticed(name):
     network, encoded = network_of(ALL[name]), rows_of(LENGTHS)
     batch = batch_of(encoded, range(7))
@@ -154,7 +158,7 @@ def test_padding_that_counts_as_events_would_be_noticed(name):
     assert (probabilities(network, blind) - alone).abs().max() > 0.001
 
 
-@pytest.mark.parametrize("name", ["transformer", "cls", "gru"])
+@pytest.mark.parametrize("name", ["transformer", "cls", "gru", "lstm", "rnn"])
 @torch.no_grad()
 def test_embeddings_are_the_pooled_states_and_do_not_depend_on_the_batch(name):
     embedder, encoded = Embedder(network_of(ALL[name])), rows_of(LENGTHS)

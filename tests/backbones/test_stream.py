@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from habitus.backbones import GRU, Transformer
+from habitus.backbones import GRU, LSTM, RNN, Transformer
 from habitus.backbones.stream import _FIRST_CAPACITY, StreamState
 from habitus.errors import ConfigError
 
@@ -26,8 +26,10 @@ TRANSFORMERS = {
     "gates": Transformer(**SMALL, residual_gate=True),
     "both": Transformer(**SMALL, feedforward_kind="swiglu", residual_gate=True, feedforward=3),
 }
-GRUS = {f"gru {n}": GRU(hidden_size=D, n_layers=n) for n in (1, 2, 3)}
-ALL = TRANSFORMERS | GRUS
+RECURRENT = {
+    f"{kind.__name__.lower()} {n}": kind(hidden_size=D, n_layers=n) for kind in (RNN, LSTM, GRU) for n in (1, 2, 3)
+}
+ALL = TRANSFORMERS | RECURRENT
 
 
 def stack_of(config, seed=0):
@@ -79,7 +81,7 @@ def test_one_event_at_a_time_equals_the_whole_history(name):
     assert state.n_steps == T and answers.std() > 0.1
 
 
-@pytest.mark.parametrize("name", ["rotary days", "sinusoidal no days", "gru 2"])
+@pytest.mark.parametrize("name", ["rotary days", "sinusoidal no days", "gru 2", "rnn 2", "lstm 2"])
 @torch.no_grad()
 def test_a_stream_outgrows_its_memory(name):
     n_steps = 2 * _FIRST_CAPACITY + 3
@@ -108,7 +110,7 @@ def test_a_state_that_was_saved_and_restored_goes_on_alike(name):
     close(again, stack(steps, batch_of(days))[:, 5:])
 
 
-@pytest.mark.parametrize("name", ["rotary days", "learned no days", "gru 2"])
+@pytest.mark.parametrize("name", ["rotary days", "learned no days", "gru 2", "lstm 2"])
 def test_saved_tensors_hold_what_was_read_and_share_nothing(name):
     steps, days = steps_and_days()
     stack = stack_of(ALL[name])
@@ -122,7 +124,7 @@ def test_saved_tensors_hold_what_was_read_and_share_nothing(name):
 
 
 @pytest.mark.parametrize("n_before", [2, _FIRST_CAPACITY - 1])
-@pytest.mark.parametrize("name", ["rotary days", "none no days", "gru 1"])
+@pytest.mark.parametrize("name", ["rotary days", "none no days", "gru 1", "rnn 1", "lstm 1"])
 @torch.no_grad()
 def test_two_futures_of_one_state_do_not_meet(name, n_before):
     steps, days = steps_and_days(n_steps=n_before + 3)
@@ -186,7 +188,7 @@ def by_data(stack, other):
 
 
 @pytest.mark.parametrize("change", [in_place, by_assignment, by_module, by_data])
-@pytest.mark.parametrize("name", ["rotary days", "gates", "gru 2"])
+@pytest.mark.parametrize("name", ["rotary days", "gates", "gru 2", "lstm 2"])
 def test_weights_that_change_after_the_start_are_read(name, change):
     steps, days = steps_and_days()
     stack, other = stack_of(ALL[name]), stack_of(ALL[name], seed=5)
@@ -206,7 +208,7 @@ def test_a_copy_of_a_network_reads_its_own_weights():
     assert (streamed(copy, steps, days)[0] - before).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("name", ["rotary days", "gru 2"])
+@pytest.mark.parametrize("name", ["rotary days", "gru 2", "rnn 2", "lstm 2"])
 def test_steps_drop_nothing_and_keep_no_graph(name):
     steps, days = steps_and_days()
     stack = stack_of(ALL[name])
@@ -228,7 +230,7 @@ def test_the_last_states_alone_equal_those_of_the_whole_forward(name, lengths):
     close(stack.forward_last(steps, batch), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["rotary days", "learned no days", "both", "gru 2"])
+@pytest.mark.parametrize("name", ["rotary days", "learned no days", "both", "gru 2", "rnn 2", "lstm 2"])
 def test_the_last_states_have_the_gradients_of_the_whole_forward(name):
     steps, days = steps_and_days()
     stack, batch = stack_of(ALL[name]), batch_of(days, [T, 1, 4])
@@ -252,15 +254,17 @@ def test_the_last_states_in_half_precision_are_near():
 def refusals():
     steps, days = torch.zeros(1, 2, D), torch.zeros(1, 2, dtype=torch.float64)
     sees_all = Transformer(hidden_size=D, causal=False).build()
-    both_ways = GRU(hidden_size=D, bidirectional=True).build()
-    for stack, said in ((sees_all, "causal=True"), (both_ways, "bidirectional=False")):
+    cases = [(sees_all, "causal=True")]
+    for kind in (GRU, LSTM, RNN):
+        cases.append((kind(hidden_size=D, bidirectional=True).build(), rf"{kind.__name__}\(bidirectional=False\)"))
+    for stack, said in cases:
         yield stack.start, "start needs states that see no later step.*" + said
         yield lambda stack=stack: stack.forward_last(steps, batch_of(days)), "forward_last needs.*" + said
     short = Transformer(hidden_size=D, position="learned", max_positions=1).build()
     yield lambda: streamed(short, steps, days), "A row of 2 steps exceeds max_positions=1"
 
 
-@pytest.mark.parametrize("case", range(5))
+@pytest.mark.parametrize("case", range(9))
 def test_what_cannot_be_streamed_is_refused(case):
     action, said = list(refusals())[case]
     with pytest.raises(ConfigError, match=said):

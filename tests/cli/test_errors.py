@@ -44,7 +44,7 @@ CASES = [
     ("fit classify --events x", 2, "Missing option '--examples'"),
     ("check --events {d}/log.csv --split sideways", 2, "Invalid value for '--split'"),
     (FIT, 2, "No target is given"),
-    (FIT + " --target risk --backbone lstm", 2, "There is no backbone 'lstm'"),
+    (FIT + " --target risk --backbone lstn", 2, "There is no backbone 'lstn'; did you mean 'lstm'"),
     (FIT + " --target risk --config {d}/bad.toml", 2, "Unknown option 'epoch' in [training]; did you mean 'epochs'"),
     (FIT + " --target risk --config {d}/broken.toml", 2, "is not valid TOML or JSON"),
     (FIT + " --target risk --config {d}/none.toml", 2, "none.toml' cannot be read"),

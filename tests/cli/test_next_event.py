@@ -206,6 +206,7 @@ def test_compare_judges_all_on_the_same_questions(place, tmp_path, capsys):
     document = answer(capsys, [*compare, *more, "--out", str(tmp_path / "run")])
     assert list(document["models"])[:2] == ["Transformer", "GRU"] and len(document["models"]) == 8
     assert {"metrics", "seconds", "parameters"} <= set(document["models"]["GRU"])
+    assert document["models"]["GRU"]["seconds"] > 0 and document["models"]["first-order Markov"]["seconds"] > 0
     assert set(document["differences"]) == {f"Transformer - {name}" for name in list(document["models"])[1:]}
     for name, one in list(document["models"].items())[1:]:
         values = [of["metrics"]["ndcg@10"]["value"] for of in (document["models"]["Transformer"], one)]
@@ -215,7 +216,7 @@ def test_compare_judges_all_on_the_same_questions(place, tmp_path, capsys):
     assert document["verdict"].startswith("A tie") or "wins" in document["verdict"]
     assert document["n"] == 100 and (tmp_path / "run" / "gru" / "model" / "manifest.json").is_file()
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
-    assert document["verdict"] in page and "leave-one-out" in page
+    assert document["verdict"] in page and "leave-one-out" in page and "Quality against time" in page
 
 
 def test_a_run_without_a_test_part_says_so(place, tmp_path, capsys):
@@ -244,7 +245,11 @@ CASES = [
     ("fit next-event --events {log} --also item_id --out {d}/x", 2, "names the item 'item_id' itself"),
     ("fit next-event --events {log} --preset fats --out {d}/x", 2, "Invalid value for '--preset'"),
     ("fit next-event --events {log} --split entity --out {d}/x", 2, "Invalid value for '--split'"),
-    ("fit next-event --events {log} --backbone lstm --out {d}/x", 2, "There is no backbone 'lstm'"),
+    (
+        "fit next-event --events {log} --backbone lstn --out {d}/x",
+        2,
+        "There is no backbone 'lstn'; did you mean 'lstm'",
+    ),
     ("fit next-event --events {log} --set task.itme=x --out {d}/x", 2, "did you mean 'item'"),
     ("fit next-event --events {log} --set split.test=0.3 --out {d}/x", 2, "Unknown option 'test' in [split]"),
     ("fit next-event --events {log} --set options.calibration=platt --out {d}/x", 2, "Unknown option 'calibration'"),

@@ -125,7 +125,7 @@ def test_a_wrong_section_is_refused_with_a_sentence(tmp_path, section, sentence)
         ({"set": ["training.epochs"]}, "is not SECTION.KEY=VALUE"),
         ({"field": ["amount"]}, "is not NAME=KIND"),
         ({}, "No target is given"),
-        ({"target": ["risk"], "backbone": "lstm"}, "There is no backbone 'lstm'"),
+        ({"target": ["risk"], "backbone": "lstn"}, "There is no backbone 'lstn'"),
         ({"target": ["risk"], "class_weight": "equal"}, "class_weight='equal'"),
         ({"target": ["risk"], "epochs": 0}, "epochs=0 must be 1 or more"),
         ({"target": ["risk"], "set": ["backbone.n_layer=2"]}, "did you mean 'n_layers'"),
@@ -136,6 +136,11 @@ def test_wrong_flags_are_refused_with_a_sentence(given, sentence):
         build_plan(read_settings(None, given))
 
 
+def test_every_backbone_can_be_compared():
+    plan = build_plan(read_settings(None, {"target": ["risk"]}), ["rnn", "lstm", "gru", "transformer"])
+    assert [type(one).__name__ for one in plan.backbones.values()] == ["RNN", "LSTM", "GRU", "Transformer"]
+
+
 def test_a_backbone_named_twice_is_refused():
     with pytest.raises(ConfigError, match="names one twice"):
         build_plan(read_settings(None, {"target": ["risk"]}), ["gru", "gru"])
@@ -143,7 +148,7 @@ def test_a_backbone_named_twice_is_refused():
 
 def pages() -> list[tuple[str, type]]:
     """Return the headings of the page and the dataclass that each describes."""
-    from habitus.backbones import GRU, Transformer
+    from habitus.backbones import GRU, LSTM, RNN, Transformer
     from habitus.data.next_split import NextSplit
     from habitus.data.options import Data
     from habitus.data.split import Split
@@ -163,6 +168,8 @@ def pages() -> list[tuple[str, type]]:
         ("### [options] of next-event", NextOptions),
         ('### name = "transformer"', Transformer),
         ('### name = "gru"', GRU),
+        ('### name = "lstm"', LSTM),
+        ('### name = "rnn"', RNN),
     ]
 
 

@@ -1,11 +1,15 @@
 """What README and docs show runs: Python blocks as they stand, habitus commands on a small simulated log."""
 
+import contextlib
+import importlib.util
+import io
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +19,7 @@ from habitus.data.simulate import simulate_installs
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "docs/classify.md", "docs/next-event.md"]
+PAGES = ["docs/mathematics.md", "docs/formulas.md"]  # Python blocks, each followed by what it prints
 
 
 def commands(document):
@@ -63,6 +68,40 @@ def test_the_python_of_the_readme_runs(here):
     assert names["scores"].columns == ["user_id", "cutoff", "prediction", "probability"]
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_the_blocks_of_a_page_print_what_the_page_says(page):
+    text = (ROOT / page).read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```(?:\n```text\n(.*?)```)?", text, flags=re.DOTALL)
+    assert len(blocks) > 5, f"{page} shows hardly any code any more"
+    names = {}
+    with np.printoptions():  # a page sets its own; the next test has what there was
+        for block, expected in blocks:
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(block, page, "exec"), names)
+            assert printed.getvalue() == expected, block
+
+
+def test_the_picture_of_attention_shows_the_weights_of_its_page(tmp_path):
+    spec = importlib.util.spec_from_file_location("draw_attention", ROOT / "scripts" / "draw_attention.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    shares = [f"{share:.2f}" for share in script.sentence_weights()[4]]
+    assert f"shares:     [{' '.join(shares)}]" in (ROOT / "docs" / "mathematics.md").read_text("utf-8")
+    for font in {None, script.chinese_font()}:
+        script.draw(script.sentence_weights(), tmp_path / "attention.png", font)
+        assert (tmp_path / "attention.png").stat().st_size > 10_000
+
+
+def test_the_python_of_the_page_on_next_events_runs(here):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/next-event.md").read_text("utf-8"), flags=re.DOTALL)
+    names = {}
+    for block in blocks:
+        exec(compile(block, "docs/next-event.md", "exec"), names)
+    assert names["recommended"].columns == ["user_id", "item_id", "score", "rank"]
+    assert len(names["again"]) == 1 and len(names["model"].history_) == 1
+
+
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_an_example_runs_and_is_short(example, tmp_path):
     assert len(example.read_text("utf-8").splitlines()) < 60
@@ -72,7 +111,7 @@ def test_an_example_runs_and_is_short(example, tmp_path):
     assert "scores the same: True" in done.stdout
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_of_a_document_lead_somewhere(document):
     text = (ROOT / document).read_text("utf-8")
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):

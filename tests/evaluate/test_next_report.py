@@ -105,6 +105,7 @@ def history() -> list[dict]:
 def comparison() -> dict:
     gap = {"Transformer - GRU": {"ndcg@10": interval(0.001)}}
     models = {name: {"metrics": figures(0.2), "seconds": 30.0, "parameters": 81_233} for name in ("Transformer", "GRU")}
+    models |= {name: {"metrics": figures(0.15), "seconds": 0.02} for name in (KNN, MARKOV)}
     return {
         "models": models,
         "differences": gap,
@@ -219,6 +220,14 @@ def test_a_comparison_leads_with_its_verdict(pages):
     page = pages[compared_run]
     assert page.index("Transformer and GRU cannot be told apart") < page.index('id="results"')
     assert "81,233 parameters" in words(page) and "Transformer − GRU" in words(page)
+
+
+def test_a_comparison_draws_quality_against_time(pages):
+    page = pages[compared_run]
+    figure = re.search(r"<h3>Quality against time</h3>.*?</figure>", page, re.DOTALL)[0]
+    named = re.findall(r"<li>.*?>(\d)</text></svg><bdi>(.*?)</bdi></li>", figure)
+    assert named == [("1", "Transformer"), ("2", KNN), ("3", MARKOV), ("4", "GRU")]
+    assert "NDCG@10 against time to learn" in figure and "Quality against time" not in pages[whole_run]
 
 
 def test_the_protocol_stands_in_a_box(pages):

@@ -309,6 +309,28 @@ def test_comparison_verdict_leads_where_there_is_one(pages):
     assert "How well transformer predicts" in page  # the compared model with just the run's numbers is the run's own
 
 
+def test_a_comparison_draws_quality_against_time(pages):
+    figure = re.search(r"<h3>Quality against time</h3>.*?</figure>", pages[compared_run], re.DOTALL)[0]
+    assert re.findall(r"<bdi>(.*?)</bdi>", figure) == ["transformer", TREES, GRU, "LSTM"]
+    assert figure.count('fill="white"/><text') + figure.count('fill="white" stroke') == 2  # rivals by counting are open
+    assert "Quality against time" not in pages[binary_run]
+
+
+@pytest.mark.parametrize("given", [{"seconds": 3.0}, {"seconds": None}, {"seconds": "long"}, {}])
+def test_one_timed_model_alone_is_not_drawn(tmp_path, given):
+    document = comparison()
+    for name, one in document["models"].items():
+        one.pop("seconds")
+        one |= given if name == "LSTM" else {}
+    assert "Quality against time" not in page_of(write(binary_run(tmp_path), compare=document))
+
+
+def test_a_model_that_took_no_time_is_drawn_at_the_edge(tmp_path):
+    document = comparison()
+    document["models"][TREES]["seconds"] = 0.0
+    assert "Quality against time" in page_of(write(binary_run(tmp_path), compare=document))
+
+
 def test_numbers_of_the_data_are_on_the_page(pages):
     page = pages[binary_run]
     assert "Keep the latest 512: 28,114 events of 1,203,950 were left out, from 213 of 19,900 examples." in page
