@@ -75,7 +75,7 @@ def required_extras() -> list[tuple[str, str, str]]:
 
 
 def test_every_required_module_is_in_the_extra_that_the_error_names():
-    distributions = {"sklearn": "scikit-learn", "mlflow": "mlflow-skinny"}
+    distributions = {"sklearn": "scikit-learn", "mlflow": "mlflow-skinny", "faiss": "faiss-cpu"}
     for file, module, extra in required_extras():
         top = module.partition(".")[0]
         packages = [re.split(r"[<>=~!\[ ]", line)[0] for line in PROJECT["optional-dependencies"].get(extra, [])]
