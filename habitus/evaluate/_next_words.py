@@ -38,6 +38,7 @@ def protocol_rows(metrics: Record) -> list[tuple[str, str]]:
         ("query time", _given(protocol.get("query_time_given"))),
         ("seen items", _seen(protocol.get("filter_seen"))),
         ("ranked", f"the whole catalogue, {count(protocol.get('catalogue'))} items; no sampled negatives"),
+        ("learned by", str(protocol.get("loss", "")).removeprefix("Loss: ")),
         ("an answer reads", f"the latest {count(protocol.get('max_length'))} events"),
         ("n", f"{count(metrics.get('n'))} questions of {count(metrics.get('n_users'))} users"),
         ("standard error", shown or None),

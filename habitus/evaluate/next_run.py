@@ -9,6 +9,7 @@ The bundle remembers where its log is, so that `evaluate` finds it again.
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,6 +48,8 @@ def fit_next_run(
     out, began = Path(out), time.monotonic()
     prepared = prepare_next(model.task, events, model.data, model.split)
     out.mkdir(parents=True, exist_ok=True)
+    if callbacks:  # somebody watches
+        print(model.task.catalogue_loss.sentence(prepared.encoder.sizes[model.task.item]), file=sys.stderr)
     model.fit_prepared(prepared, folder=out, resume=resume, callbacks=callbacks)
     remove_stale(out)
     write_next_run(model, prepared, out, run_facts(model, command, time.monotonic() - began))

@@ -45,6 +45,7 @@ def judge(
         "filter_seen": model.filter_seen_,
         "catalogue": len(model.vocabulary_.values),
         "max_length": model.data.max_length,
+        "loss": task.catalogue_loss.sentence(model.vocabulary_.size),
     }
     return NextEvaluation(task.item, model.split.by, protocol, targets, [*prepared.log.notes, *notes])
 
