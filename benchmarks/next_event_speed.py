@@ -135,10 +135,16 @@ def stream_latency() -> None:
         began = time.perf_counter()
         state = answer_states(model.network_, tensors, questions)
         whole.append(time.perf_counter() - began)
+    raw = []
+    for _ in range(20):
+        began = time.perf_counter()
+        model.embed(log)
+        raw.append(time.perf_counter() - began)
     difference = np.abs(stream.state(0) - state.numpy()[0]).max()
-    fold, full = statistics.median(folds) * 1e3, statistics.median(whole) * 1e3
+    fold, full, frame = (statistics.median(seconds) * 1e3 for seconds in (folds, whole, raw))
     print(f"one event folded in: p50 {fold:.3f} ms (raw event to state); 200 events recomputed: p50 {full:.3f} ms "
-          f"(encoded events to state); ratio {full / fold:.1f}; states differ by at most {difference:.1e}")  # fmt: skip
+          f"(encoded events to state), {frame:.1f} ms (raw events to state, embed()); ratios {full / fold:.1f} and "
+          f"{frame / fold:.0f}; states differ by at most {difference:.1e}")  # fmt: skip
 
 
 def compare(contestants: dict[str, list[str]], key: str, rounds: int) -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
 
 from habitus.bundle import read_bundle, write_bundle
 from habitus.errors import ConfigError, DataError, HabitusError
@@ -168,7 +167,8 @@ class EventStream:
     def _fold(self, folded: Folded, time_us: int, encoded: tuple[Any, ...], gap_days: float) -> None:
         folded.events.append((time_us, encoded))
         folded.gaps.append(gap_days)
-        vector_BD = self._network.step_vector(*self._step(time_us, encoded, gap_days))
+        fields = dict(zip(self._coders, encoded, strict=True))
+        vector_BD = self._network.step_vector(fields, gap_days, time_us)
         days_B = torch.tensor([time_us / _DAY_US], dtype=torch.float64)
         folded.answer, folded.state = self._network.backbone.step(vector_BD, days_B, folded.state)
         folded.seen.add(int(encoded[self._item_place]))
@@ -176,14 +176,6 @@ class EventStream:
     @property
     def _item_place(self) -> int:
         return list(self._coders).index(self.model.task.item)
-
-    def _step(
-        self, time_us: int, encoded: tuple[Any, ...], gap_days: float
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], float, int]:
-        named = dict(zip(self._coders, encoded, strict=True))
-        ids = {name: torch.tensor([[value]]) for name, value in named.items() if not isinstance(value, tuple)}
-        numbers = {name: torch.tensor([[value]]) for name, value in named.items() if isinstance(value, tuple)}
-        return ids, numbers, gap_days, time_us
 
     def _shortened(self, folded: Folded) -> Folded:
         """Return the state of the later part of a user's events; what was seen stays known."""

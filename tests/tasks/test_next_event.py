@@ -78,7 +78,7 @@ def test_the_loss_is_the_sum_of_whole_logits_by_hand(backbone):
             value, is_missing = histories.numbers["amount"][following]
             expected += 0 if is_missing else (made.heads["field_amount"](state)[0] - float(value)).abs()
             gap = torch.tensor([(histories.time_us[following] - histories.time_us[following - 1]) / DAY])
-            expected -= made.when.log_prob(state[None], gap.float())[0]
+            expected -= made.task.when_weight * made.when.log_prob(state[None], gap.float())[0]
     assert torch.allclose(made(batch), expected, rtol=1e-5)
 
 
@@ -188,7 +188,7 @@ def test_the_time_is_learned_only_from_rows_that_are_not_told():
     states = states_of(made, replace(batch, upcoming=replace(batch.upcoming, gap_known=known)))
     items = made._item_loss(states[batch.is_step], batch.upcoming.ids["item"][batch.is_step])
     untold = batch.is_step & ~known[:, None]
-    expected = items + made.when.loss(states[untold], batch.upcoming.gap_days[untold])
+    expected = items + made.task.when_weight * made.when.loss(states[untold], batch.upcoming.gap_days[untold])
     assert torch.allclose(made(batch), expected, rtol=1e-5)
 
 
@@ -203,10 +203,10 @@ def test_one_event_has_the_vector_that_a_batch_gives_it(query_time):
     batch = HistoryTensors(histories).question(Windows(np.array([0]), np.array([6])))
     steps = made._steps(batch, batch.upcoming)[0]
     for i in range(6):
-        ids = {name: torch.tensor([[int(values[i])]]) for name, values in histories.ids.items()}
-        numbers = {"amount": torch.tensor([[histories.numbers["amount"][i].tolist()]])}
+        fields = {name: int(values[i]) for name, values in histories.ids.items()}
+        fields["amount"] = tuple(histories.numbers["amount"][i].tolist())
         gap = (histories.time_us[i] - histories.time_us[i - 1]) / DAY if i else 0.0
-        vector = made.step_vector(ids, numbers, gap, int(histories.time_us[i]))
+        vector = made.step_vector(fields, gap, int(histories.time_us[i]))
         assert vector.shape == (1, 8) and torch.allclose(vector[0], steps[i], atol=1e-6)
 
 
