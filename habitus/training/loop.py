@@ -190,13 +190,11 @@ class _Run:
         progress = self.progress
         judged = self.average or _copy(self.raw_network.state_dict())
         found = _validate(self.raw_network, self.study, judged)
-        metric, best = found["validation_metric"], progress.best_metric
-        is_best = best is None or metric >= best  # of equal epochs the later one has learned more of the rest
-        is_better = best is None or metric > best
+        is_best = progress.best_metric is None or found["validation_metric"] > progress.best_metric
         if is_best:
             self.best = _copy(judged)
-            progress.best_metric, progress.best_epoch = metric, progress.epoch + 1
-        progress.stale_epochs = 0 if is_better else progress.stale_epochs + 1
+            progress.best_metric, progress.best_epoch = found["validation_metric"], progress.epoch + 1
+        progress.stale_epochs = 0 if is_best else progress.stale_epochs + 1
         progress.seconds += progress.epoch_seconds
         record = {
             "epoch": progress.epoch + 1,
