@@ -1,6 +1,6 @@
 """Which app comes next: train on simulated installs, recommend, fold one more event in, save, load, recommend again.
 
-    python examples/next_app.py --users 2000 --epochs 3
+python examples/next_app.py --users 2000 --epochs 3
 """
 
 import argparse
