@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from habitus.data.clock import DAY_US
 from habitus.data.encode import Encoder
 from habitus.data.events import EventLog
 from habitus.data.histories import Histories, latest
 from habitus.data.next_split import NextParts, NextSplit, Positions
 from habitus.data.options import Data
 from habitus.data.read_histories import LogRows, bare_histories, encode_histories, fit_encoder, read_rows_of
+from habitus.data.slices import positions, row_numbers
 from habitus.errors import DataError, did_you_mean
 from habitus.fields.category import N_RESERVED, Category, Vocabulary
 from habitus.prepared import read_log
 from habitus.tasks.next_event import NextEvent
 from habitus.tasks.ranking import Questions
-
-_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -209,18 +209,12 @@ def repeat_share(prepared: PreparedNext) -> float:
 def training_gaps(prepared: PreparedNext) -> np.ndarray:
     """Return the days between neighbouring training events, float64 (E,)."""
     histories, begin, stop = prepared.histories, prepared.begin, prepared.parts.train_stop
-    position = _positions(begin + 1, np.maximum(stop, begin + 1))
-    gaps: np.ndarray = (histories.time_us[position] - histories.time_us[position - 1]) / _DAY_US
+    position = positions(begin + 1, np.maximum(stop, begin + 1))
+    gaps: np.ndarray = (histories.time_us[position] - histories.time_us[position - 1]) / DAY_US
     return gaps
 
 
 def _training_ids(prepared: PreparedNext) -> tuple[np.ndarray, np.ndarray]:
     begin, stop = prepared.begin, prepared.parts.train_stop
-    entity = np.repeat(np.arange(len(begin)), stop - begin)
-    return prepared.histories.ids[prepared.item][_positions(begin, stop)], entity
-
-
-def _positions(begin: np.ndarray, stop: np.ndarray) -> np.ndarray:
-    """Return all positions of begin:stop, one slice after the other."""
-    lengths = stop - begin
-    return np.arange(lengths.sum()) + np.repeat(begin - (np.cumsum(lengths) - lengths), lengths)
+    entity = row_numbers(begin, stop)
+    return prepared.histories.ids[prepared.item][positions(begin, stop)], entity

@@ -15,8 +15,8 @@ from habitus.audit.bars import judge_number
 from habitus.audit.case import EXAMPLE, Case, collect
 from habitus.audit.deciding import best
 from habitus.audit.leak import Leak, counted
+from habitus.data.clock import DAY_US
 
-_DAY_US = 86_400_000_000
 _MANY = 0.2  # share of examples from which on an oddity is a warning
 _STALE_DAYS, _STALE_SPAN = (
     30.0,
@@ -97,7 +97,7 @@ def _stale(facts: pl.DataFrame, cutoffs: pl.Series, first: datetime, last: datet
 def _days_between(earlier: pl.Series, later: pl.Series) -> np.ndarray:
     """Return days from one time to another; NaN where one is missing."""
     gap = later.dt.epoch("us").cast(pl.Float64) - earlier.dt.epoch("us").cast(pl.Float64)
-    return (gap / _DAY_US).fill_null(float("nan")).to_numpy()
+    return (gap / DAY_US).fill_null(float("nan")).to_numpy()
 
 
 def _whole(cutoffs: pl.Series, last: datetime) -> list[Leak]:

@@ -15,13 +15,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from habitus.data.clock import DAY_US, HOUR_US
 from habitus.data.list_columns import as_series, combined, flat
 from habitus.data.sequence import EXAMPLE, N_EVENTS, WINDOW, Sequences
+from habitus.data.slices import offsets_of, positions
 from habitus.fields.category import Category, Vocabulary
 from habitus.fields.number import Scaler
 from habitus.fields.schema import Field, Schema
 
-DAY_US = 86_400_000_000
 Fitted = Vocabulary | Scaler
 
 
@@ -74,10 +75,9 @@ class EncodedSequences:
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        order = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        order = positions(self.offsets[rows], self.offsets[rows] + lengths)
         return EncodedSequences(
-            offsets=offsets,
+            offsets=offsets_of(lengths),
             ids={name: values[order] for name, values in self.ids.items()},
             numbers={name: values[order] for name, values in self.numbers.items()},
             age_days=self.age_days[order],
@@ -226,7 +226,7 @@ def _time_features(time_us: np.ndarray, offsets: np.ndarray, cutoff_us: np.ndarr
     return {
         "age_days": ((row_cutoff - time_us) / DAY_US).astype(np.float32),
         "gap_days": (gap / DAY_US).astype(np.float32),
-        "hour": ((time_us - days * DAY_US) // 3_600_000_000).astype(np.int8),
+        "hour": ((time_us - days * DAY_US) // HOUR_US).astype(np.int8),
         "weekday": ((days + 3) % 7).astype(np.int8),  # 1970-01-01 was a Thursday
     }
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from habitus.data.slices import offsets_of, positions
+
 
 @dataclass(frozen=True)
 class Histories:
@@ -40,6 +42,21 @@ class Histories:
     def lengths(self) -> np.ndarray:
         """Events of each entity, int64 (n,)."""
         return np.diff(self.offsets)
+
+    def cut(self, start: np.ndarray, stop: np.ndarray) -> Histories:
+        """Return the events start:stop of the flat arrays as histories, one for each slice.
+
+        >>> histories = Histories(np.array([0, 2, 3]), {"item_id": np.array([3, 4, 3], np.int32)}, {}, np.arange(3))
+        >>> histories.cut(np.array([2, 1]), np.array([3, 2])).time_us.tolist()
+        [2, 1]
+        """
+        index = positions(start, stop)
+        return Histories(
+            offsets_of(stop - start),
+            {name: values[index] for name, values in self.ids.items()},
+            {name: values[index] for name, values in self.numbers.items()},
+            self.time_us[index],
+        )
 
 
 @dataclass(frozen=True)

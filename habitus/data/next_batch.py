@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from habitus.data.batch import Batch, Upcoming
+from habitus.data.clock import DAY_US, HOUR_US
 from habitus.data.histories import Histories, Windows
 from habitus.fields.category import MISSING, PAD
-
-_DAY_US = 86_400_000_000
-_HOUR_US = 3_600_000_000
 
 
 class HistoryTensors:
@@ -35,7 +33,7 @@ class HistoryTensors:
         self._time_us = _with_last(histories.time_us, 0)
         gap = np.diff(histories.time_us, prepend=histories.time_us[:1])
         gap[histories.offsets[:-1][histories.lengths > 0]] = 0
-        self._gap_days = _with_last((gap / _DAY_US).astype(np.float32), 0.0)
+        self._gap_days = _with_last((gap / DAY_US).astype(np.float32), 0.0)
 
     def training(self, windows: Windows) -> Batch:
         """Return windows as inputs and targets: every event but the last is read, every event but the first asked."""
@@ -55,13 +53,13 @@ class HistoryTensors:
         index = torch.where(is_step & (own > 0)[:, None], index, self._n_events)
         time_us = self._time_us[index]
         origin_us = time_us[:, :1] if with_targets else time_us.gather(1, (lengths - 1)[:, None])
-        day = time_us.div(_DAY_US, rounding_mode="floor")
+        day = time_us.div(DAY_US, rounding_mode="floor")
         return Batch(
             ids={name: ids[index].long().masked_fill_(~is_step, PAD) for name, ids in self._ids.items()},
             numbers={name: values[index] for name, values in self._numbers.items()},
-            age_days=((origin_us - time_us).double() / _DAY_US).float().masked_fill_(~is_step, 0.0),
+            age_days=((origin_us - time_us).double() / DAY_US).float().masked_fill_(~is_step, 0.0),
             gap_days=self._gap_days[index],
-            hour=(time_us - day * _DAY_US).div(_HOUR_US, rounding_mode="floor"),
+            hour=(time_us - day * DAY_US).div(HOUR_US, rounding_mode="floor"),
             weekday=(day + 3) % 7,  # 1970-01-01 was a Thursday
             bag_weights={},
             lengths=lengths,
@@ -87,7 +85,7 @@ class HistoryTensors:
         if at_us is not None:
             last = (lengths - 1)[:, None]
             wait_us = torch.from_numpy(at_us) - self._time_us[index.gather(1, last)[:, 0]]
-            gap_days.scatter_(1, last, (wait_us.double() / _DAY_US).float()[:, None])
+            gap_days.scatter_(1, last, (wait_us.double() / DAY_US).float()[:, None])
         return Upcoming(
             ids={name: ids[following].long().masked_fill_(~is_target, PAD) for name, ids in self._ids.items()}
             if with_targets

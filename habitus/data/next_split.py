@@ -18,6 +18,7 @@ import numpy as np
 
 from habitus.config import check_choice
 from habitus.data.histories import Histories
+from habitus.data.slices import positions, row_numbers
 from habitus.errors import ConfigError, DataError
 
 _SHARE_CHOOSING = 0.1  # of entities, when nothing judges
@@ -190,7 +191,5 @@ def _last_between(first: np.ndarray, end: np.ndarray, begin: np.ndarray) -> Posi
 def _all_between(first: np.ndarray, end: np.ndarray, begin: np.ndarray) -> Positions:
     """Return every event of first:end that has a history before it."""
     first = np.maximum(first, begin + 1)
-    lengths = np.maximum(end - first, 0)
-    rows = np.repeat(np.arange(len(first)), lengths)
-    position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return Positions(rows, first[rows] + position)
+    end = np.maximum(end, first)
+    return Positions(row_numbers(first, end), positions(first, end))

@@ -18,6 +18,7 @@ from habitus.data.examples import derive_examples
 from habitus.data.histories import Histories
 from habitus.data.list_columns import combined, flat
 from habitus.data.sequence import EXAMPLE, Sequences, build_sequences
+from habitus.data.slices import offsets_of, positions
 
 _WHOLE = 2**31 - 1
 
@@ -75,9 +76,8 @@ def _encoded(encoder: Encoder, table: pa.Table) -> tuple[np.ndarray, Histories]:
 def _joined(parts: list[Histories]) -> Histories:
     if len(parts) == 1:
         return parts[0]
-    lengths = np.concatenate([part.lengths for part in parts])
     return Histories(
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        offsets=offsets_of(np.concatenate([part.lengths for part in parts])),
         ids={name: np.concatenate([part.ids[name] for part in parts]) for name in parts[0].ids},
         numbers={name: np.concatenate([part.numbers[name] for part in parts]) for name in parts[0].numbers},
         time_us=np.concatenate([part.time_us for part in parts]),
@@ -87,23 +87,14 @@ def _joined(parts: list[Histories]) -> Histories:
 def _in_order(histories: Histories, order: np.ndarray) -> Histories:
     if (order == np.arange(len(order))).all():
         return histories
-    lengths = histories.lengths[order]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    index = np.repeat(histories.offsets[:-1][order] - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return Histories(
-        offsets,
-        {name: values[index] for name, values in histories.ids.items()},
-        {name: values[index] for name, values in histories.numbers.items()},
-        histories.time_us[index],
-    )
+    return histories.cut(histories.offsets[:-1][order], histories.offsets[1:][order])
 
 
 def _first_events(table: pa.Table, n_events: np.ndarray) -> pa.Table:
     """Cut every list column to its first events."""
     lists = [name for name in table.column_names if pa.types.is_list(table.schema.field(name).type)]
     offsets = combined(table, lists[0]).offsets.to_numpy().astype(np.int64)
-    kept = np.concatenate([[0], np.cumsum(n_events)])
-    index = pa.array(np.repeat(offsets[:-1] - kept[:-1], n_events) + np.arange(kept[-1]))
+    kept, index = offsets_of(n_events), pa.array(positions(offsets[:-1], offsets[:-1] + n_events))
     for name in lists:
         values = combined(table, name).values.take(index)
         cut = pa.ListArray.from_arrays(pa.array(kept.astype(np.int32)), values)

@@ -26,6 +26,7 @@ from habitus.atomic import replace_folder
 from habitus.config import check_choice
 from habitus.data.events import EventLog
 from habitus.data.examples import Examples, align_entities
+from habitus.data.slices import offsets_of, positions
 from habitus.errors import ConfigError, DataError
 from habitus.fields.schema import Schema
 
@@ -188,8 +189,7 @@ def _rows(events: pl.DataFrame, examples: pl.DataFrame, schema: Schema, max_leng
     """Slice sorted events into one row an example (or several windows)."""
     begin, end = _history_bounds(events, examples, schema)
     row, window, start, stop = _cut(begin, end, max_length, history)
-    offsets = np.concatenate([[0], np.cumsum(stop - start)]).astype(np.int32)
-    order = np.repeat(start - offsets[:-1], stop - start) + np.arange(offsets[-1])
+    offsets, order = offsets_of(stop - start).astype(np.int32), positions(start, stop)
     columns = _scalar_columns(examples[row], window, (end - begin)[row], schema)
     for name in (schema.time, *schema.fields):
         values = _plain_arrow(events.get_column(name).gather(order))

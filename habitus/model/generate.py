@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from habitus.data.clock import DAY_US
 from habitus.data.histories import Histories, latest
 from habitus.data.next_batch import HistoryTensors
 from habitus.errors import ConfigError
@@ -24,8 +25,6 @@ from habitus.tasks.sampling import Sampling, choose
 
 if TYPE_CHECKING:
     from habitus.model.next_event import NextEventModel
-
-_DAY_US = 86_400_000_000
 
 
 def generate(
@@ -117,7 +116,7 @@ def _with_event(
         (filled if name in filled else numbers)[name][stop] = values
     time_us = histories.time_us.copy()
     before = time_us[np.maximum(stop - 1, 0)]
-    time_us[stop] = before + np.minimum(days * _DAY_US, 2.0**60).astype(np.int64)
+    time_us[stop] = before + np.minimum(days * DAY_US, 2.0**60).astype(np.int64)
     return Histories(histories.offsets, filled, numbers, time_us)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from habitus.baselines.next_event import NextBaseline
+from habitus.data.clock import DAY_US
 from habitus.data.next_batch import HistoryTensors
 from habitus.metrics.rank import target_ranks, top_k
 from habitus.metrics.waiting import time_metrics
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from habitus.model.next_event import NextEventModel
 
 _RIVAL_QUESTIONS = 256  # scored at once
-_DAY_US = 86_400_000_000
 _LIST = 10
 
 
@@ -87,7 +87,7 @@ def _time_metrics(model: NextEventModel, tensors: HistoryTensors, questions: Que
     network = model.network_
     assert network.when is not None and questions.at_us is not None
     last_us = tensors.histories.time_us[np.maximum(questions.windows.stop - 1, questions.windows.start)]
-    target_days = (questions.at_us - last_us) / _DAY_US
+    target_days = (questions.at_us - last_us) / DAY_US
     states = answer_states(network, tensors, questions.untold())
     median = network.when.median(states).numpy()
     log_prob = network.when.log_prob(states, torch.from_numpy(target_days.astype(np.float32))).numpy()

@@ -53,9 +53,6 @@ from habitus.training import Callback, Training, TrainingResult, train
 from habitus.training.next_event import NextEventStudy
 
 _REPEATS = 0.01  # share of repeated items up to which items that were seen are taken out of rankings
-_RIVAL_QUESTIONS = 256  # scored at once
-_DAY_US = 86_400_000_000
-_LIST = 10
 
 
 @dataclass(frozen=True)

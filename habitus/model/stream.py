@@ -19,6 +19,7 @@ import polars as pl
 import torch
 
 from habitus.bundle import read_bundle, write_bundle
+from habitus.data.clock import DAY_US
 from habitus.errors import ConfigError, DataError, HabitusError
 from habitus.fields.category import MISSING, UNKNOWN, Vocabulary, as_category_strings
 from habitus.metrics.rank import top_k
@@ -28,7 +29,6 @@ from habitus.tasks.next_event import NextEventNetwork
 if TYPE_CHECKING:
     from habitus.model.next_event import NextEventModel
 
-_DAY_US = 86_400_000_000
 _DROPPED = 4  # a full state drops one part in four
 
 
@@ -74,7 +74,7 @@ class EventStream:
         folded = self._users.get(user)
         if folded is None:
             folded = self._users[user] = self._empty()
-        gap = (time_us - folded.events[-1][0]) / _DAY_US if folded.events else 0.0
+        gap = (time_us - folded.events[-1][0]) / DAY_US if folded.events else 0.0
         if len(folded.events) >= self._max_length:
             folded = self._users[user] = self._shortened(folded)
         self._fold(folded, time_us, encoded, gap)
@@ -169,7 +169,7 @@ class EventStream:
         folded.gaps.append(gap_days)
         fields = dict(zip(self._coders, encoded, strict=True))
         vector_BD = self._network.step_vector(fields, gap_days, time_us)
-        days_B = torch.tensor([time_us / _DAY_US], dtype=torch.float64)
+        days_B = torch.tensor([time_us / DAY_US], dtype=torch.float64)
         folded.answer, folded.state = self._network.backbone.step(vector_BD, days_B, folded.state)
         folded.seen.add(int(encoded[self._item_place]))
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from habitus.backbones.embed import EventEmbedding, module_key
 from habitus.config import build, check_choice
 from habitus.data.batch import Batch, Upcoming
+from habitus.data.clock import DAY_US, HOUR_US
 from habitus.errors import ConfigError
 from habitus.fields.category import N_RESERVED
 from habitus.tasks.catalogue import CatalogueLoss
@@ -39,7 +40,6 @@ _GAP_EDGES_S = (
 _GAP_EDGES_DAYS = tuple(seconds / _DAY for seconds in _GAP_EDGES_S)
 _GAP_EDGES = [float(edge) for edge in np.array(_GAP_EDGES_DAYS, dtype=np.float32)]
 _N_GAPS = len(_GAP_EDGES_DAYS) + 1
-_DAY_US, _HOUR_US = 86_400_000_000, 3_600_000_000
 _INIT_STD = 0.05
 
 
@@ -201,8 +201,8 @@ class NextEventNetwork(nn.Module):
         if self.next_gap is not None:
             rows.append(_rows(self.next_gap)[_N_GAPS])
         if self.hour is not None and self.weekday is not None:
-            day, within = divmod(time_us, _DAY_US)
-            rows += [_rows(self.hour)[within // _HOUR_US], _rows(self.weekday)[(day + 3) % 7]]
+            day, within = divmod(time_us, DAY_US)
+            rows += [_rows(self.hour)[within // HOUR_US], _rows(self.weekday)[(day + 3) % 7]]
         for name, value in fields.items():
             key = module_key(name)
             if isinstance(value, tuple):

@@ -15,6 +15,7 @@ from torch import Tensor
 from habitus.data.histories import Histories, Windows
 from habitus.data.loader import length_batches
 from habitus.data.next_batch import HistoryTensors
+from habitus.data.slices import positions, row_numbers
 from habitus.metrics.rank import target_ranks, top_k
 from habitus.tasks.next_event import NextEventNetwork
 
@@ -71,11 +72,7 @@ def seen_items(histories: Histories, item: str, begin: np.ndarray, stop: np.ndar
     >>> [found.tolist() for found in seen_items(histories, "item_id", np.array([0, 0]), np.array([1, 2]))]
     [[0, 1, 1], [3, 3, 4]]
     """
-    lengths = stop - begin
-    rows = np.repeat(np.arange(len(begin)), lengths)
-    first = np.cumsum(lengths) - lengths
-    index = np.arange(len(rows)) - first[rows] + begin[rows]
-    return rows, histories.ids[item][index].astype(np.int64)
+    return row_numbers(begin, stop), histories.ids[item][positions(begin, stop)].astype(np.int64)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ import numpy as np
 
 from habitus.baselines.base import State
 from habitus.data.histories import Histories, Windows
+from habitus.data.slices import positions, row_numbers
 from habitus.fields.category import N_RESERVED
 
 __all__ = ["N_RESERVED", "NextBaseline", "State", "item_shares", "training_events"]
@@ -59,10 +60,7 @@ def training_events(histories: Histories, stops: np.ndarray) -> tuple[np.ndarray
     ([0, 1, 3, 4], [0, 0, 1, 1])
     """
     begin = histories.offsets[:-1]
-    lengths = stops - begin
-    entity = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-    skipped = begin - (np.cumsum(lengths) - lengths)  # events between the parts that are read
-    return np.arange(len(entity)) + np.repeat(skipped, lengths), entity
+    return positions(begin, stops), row_numbers(begin, stops)
 
 
 def item_shares(ids: np.ndarray, size: int, weights: np.ndarray | None = None) -> np.ndarray:

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from habitus.baselines.next_event.base import State, item_shares, training_events
+from habitus.data.clock import DAY_US
 from habitus.data.histories import Histories, Windows
 from habitus.errors import ConfigError
 
-US_PER_DAY = 86_400_000_000
 TINY = 1e-9  # share of all-time popularity in recent popularity: an order for items long gone, and no more
 
 
@@ -70,7 +70,7 @@ class RecencyPopular(MostPopular):
         """Count the items before the stops, recent ones more."""
         positions, _ = training_events(histories, stops)
         ids, time_us = histories.ids[item][positions], histories.time_us[positions]
-        age_days = (time_us.max(initial=np.iinfo(np.int64).min) - time_us) / US_PER_DAY
+        age_days = (time_us.max(initial=np.iinfo(np.int64).min) - time_us) / DAY_US
         recent = item_shares(ids, size, np.exp2(-age_days / self.half_life_days))
         self.shares_ = recent + np.float32(TINY) * item_shares(ids, size)
         return self
