@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from habitus.evaluation import Evaluation
     from habitus.model import LabelledModel
     from habitus.model.next_event import NextEventModel
+    from habitus.model.task_model import TaskModel
     from habitus.next_evaluation import NextEvaluation
 
 
@@ -75,6 +76,40 @@ def write_next_card(model: NextEventModel) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def write_task_card(model: TaskModel) -> str:
+    """Return the card of a model whose data carries its own answers, as Markdown."""
+    task, facts = model.task, model.facts_
+    options = ", ".join(f"{name} {value}" for name, value in task.to_json()["options"].items())
+    parts = ", ".join(f"{name} {count:,}" for name, count in facts["parts"].items())
+    lines = [
+        f"# Model card: {task.name} `{task.target}`",
+        "",
+        f"- **Task**: {options}.",
+        f"- **Network**: {model.backbone}.",
+        f"- **Data**: {facts['source']}; {task.unit} by part: {parts}.",
+        f"- **Trained**: {len(model.history_)} epochs, weights of epoch {model.result_.best_epoch}; seed {model.seed}.",
+        "",
+        *_task_figures(task.monitor, getattr(model, "evaluation_", None)),
+        "## Be careful",
+        "",
+        "- The figures hold for data like that of the test part; watch the answers when it drifts.",
+        "- The model has not been examined for unfair treatment of groups.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _task_figures(monitor: str, evaluation: Evaluation | None) -> list[str]:
+    if evaluation is None:
+        return ["Nothing was held out, so that there are no test figures.", ""]
+    names = [monitor, *(name for name in evaluation.metrics if name != monitor)][:3]
+    rows = {"this model": evaluation.metrics, **evaluation.baselines}
+    head = [f"## Test figures (n = {evaluation.n:,} {evaluation.unit}, 95 % intervals)", ""]
+    cells = {row: [str(metrics.get(name, "–")) for name in names] for row, metrics in rows.items()}
+    table = [f"| {row} | {' | '.join(own)} |" for row, own in cells.items()]
+    return [*head, f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|", *table, ""]
 
 
 def _told(query_time: float) -> str:

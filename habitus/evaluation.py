@@ -14,6 +14,7 @@ import polars as pl
 
 from habitus.metrics import Interval, paired_metric_differences
 from habitus.tasks.classify import Classify
+from habitus.tasks.judged import JudgedTask
 
 COMPARED = ("auc", "pr_auc", "log_loss", "brier")
 
@@ -31,6 +32,9 @@ class Evaluation:
         differences: model minus rival, paired, for a few metrics.
         notes: sentences to say aloud.
         scores: entity, cutoff, target, and the answers of model and rivals (not in the JSON).
+        unit: what `n` counts.
+        protocol: what a reader must know to compare the figures, where there is more than the split.
+        panels: pictures and tables for the report, as plain data (not in the JSON).
     """
 
     task: str
@@ -42,6 +46,9 @@ class Evaluation:
     differences: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     scores: pl.DataFrame = field(default_factory=pl.DataFrame)
+    unit: str = "examples"
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    panels: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, as `habitus evaluate --json` prints it."""
@@ -49,7 +56,9 @@ class Evaluation:
             "task": self.task,
             "target": self.target if isinstance(self.target, str) else list(self.target),
             "n": self.n,
+            "unit": self.unit,
             "split": self.split,
+            **({"protocol": dict(self.protocol)} if self.protocol else {}),
             "metrics": _plain(self.metrics),
             "baselines": {name: _plain(metrics) for name, metrics in self.baselines.items()},
             "differences": {name: _plain(metrics) for name, metrics in self.differences.items()},
@@ -87,6 +96,33 @@ def judge(
         differences=differences,
         notes=notes,
         scores=(pl.DataFrame() if who is None else who).with_columns(*columns),
+    )
+
+
+def judge_answers(
+    task: JudgedTask,
+    truth: Any,
+    answer: Any,
+    rivals: Mapping[str, Any],
+    *,
+    n: int,
+    split: str,
+    notes: Sequence[str] = (),
+    panels: Sequence[Mapping[str, Any]] = (),
+) -> Evaluation:
+    """Judge the answers of a model and of its rivals to the same n units, whatever a task's answers are."""
+    return Evaluation(
+        task=task.name,
+        target=task.target,
+        n=n,
+        split=split,
+        metrics=task.metrics(truth, answer),
+        baselines={name: task.metrics(truth, rival) for name, rival in rivals.items()},
+        differences={f"model - {name}": task.differences(truth, answer, rival) for name, rival in rivals.items()},
+        notes=notes,
+        unit=task.unit,
+        protocol=task.protocol(),
+        panels=panels,
     )
 
 

@@ -74,17 +74,18 @@ class TrainedOn:
 
 def _example_keys(frame: pl.DataFrame, entity: str, cutoff: str) -> np.ndarray:
     moments = frame[cutoff].dt.epoch("us").to_list()
-    return _hashes(f"{name}\0{moment}" for name, moment in zip(_names(frame, entity), moments, strict=True))
+    return hashes(f"{name}\0{moment}" for name, moment in zip(_names(frame, entity), moments, strict=True))
 
 
 def _entity_keys(frame: pl.DataFrame, entity: str) -> np.ndarray:
-    return _hashes(_names(frame, entity))
+    return hashes(_names(frame, entity))
 
 
 def _names(frame: pl.DataFrame, entity: str) -> list[str]:
     return frame[entity].cast(pl.String).to_list()
 
 
-def _hashes(texts: Iterable[str]) -> np.ndarray:
+def hashes(texts: Iterable[str]) -> np.ndarray:
+    """Return a 64-bit hash of each text, int64 (n,), the same on every machine."""
     digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.array([int.from_bytes(digest, "little", signed=True) for digest in digests], dtype=np.int64)

@@ -5,8 +5,6 @@ Each dispatches on the task of the model that it opens.
 
 from __future__ import annotations
 
-import glob
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +16,15 @@ from habitus.cli.next_tables import print_next_evaluation
 from habitus.cli.output import notes, print_json, say, wrote
 from habitus.cli.scoring import load_model, moment, refuse_format, said, write_scores
 from habitus.cli.settings import NEXT_EVENT
-from habitus.errors import ConfigError, DataError
+from habitus.cli.task_scoring import (
+    evaluate_task,
+    is_judged_by_itself,
+    own_source,
+    predict_task,
+    refuse_given,
+    refuse_others,
+)
+from habitus.errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,65 +36,71 @@ if TYPE_CHECKING:
 OptionalTable = Annotated[
     str | None, typer.Option(help="Table of entity, cutoff, profile fields. Without it: everyone, as of now.")
 ]
+OptionalEvents = Annotated[
+    str | None, typer.Option(help="The log; next events and tags are judged on the one of the fit without it.")
+]
+Pairs = Annotated[str | None, typer.Option(help="Table of texts and their answers (generate).")]
+Audio = Annotated[str | None, typer.Option(help="Folder of wav files (transcribe).")]
+Transcripts = Annotated[str | None, typer.Option(help="Table of file and text (transcribe).")]
 
 
 def evaluate(
     folder: opt.RunFolder,
-    events: Annotated[
-        str | None, typer.Option(help="The log; a next-event model reads the one it was fitted on without it.")
-    ] = None,
+    events: OptionalEvents = None,
     examples: Annotated[
-        str | None, typer.Option(help="Table of entity, cutoff, target, profile fields (classify).")
+        str | None, typer.Option(help="Table of entity, cutoff, target, profile fields (classify, regress).")
     ] = None,
+    pairs: Pairs = None,
+    audio: Audio = None,
+    transcripts: Transcripts = None,
     split: Annotated[
         Literal["leave-one-out", "temporal", "entities"] | None,
         typer.Option(help="Which events judge (next-event); must be that of the fit.", show_default=False),
     ] = None,
     as_json: opt.Json = False,
     include_training: Annotated[
-        bool, typer.Option("--include-training", help="Count examples that the model was trained on, too (classify).")
+        bool, typer.Option("--include-training", help="Count what the model was trained on, too.")
     ] = False,
 ) -> None:
     """Judge a saved model, its counting rivals beside it.
 
     A classifier is judged on labelled examples; those that it was trained on are left out. A next-event model is
-    judged on the test part of its log.
+    judged on the test part of its log. Other models are judged on the data given, or on that of the fit; what they
+    were trained on is left out.
 
     Example:
 
         habitus evaluate runs/risk --events installs.parquet --examples labels.parquet --json
     """
     model = load_model(folder)
-    if model.task.name == NEXT_EVENT:
-        _refuse_given({"--examples": examples, "--include-training": include_training or None}, NEXT_EVENT)
-        _evaluate_next(model, events or _own_log(model, folder), split, as_json=as_json)
-        return
-    _refuse_given({"--split": split}, model.task.name)
-    for option, value in (("--events", events), ("--examples", examples)):
-        if value is None:
-            raise ConfigError(
-                f"A model of the task '{model.task.name}' is judged on labelled examples: give --events and "
-                f"--examples ({option} is missing)."
-            )
-    log, rejects = _read(model, str(events), examples)
-    found = model.evaluate(log, examples, include_training=include_training)
-    notes([*log.notes, *found.notes, *said(rejects)])
-    document = found.to_json()
-    print_json(document) if as_json else print_metrics(document, model.name)
+    given = {"events": events, "examples": examples, "pairs": pairs, "audio": audio, "transcripts": transcripts}
+    name = model.task.name
+    refuse_others(given, ("events",) if name == NEXT_EVENT else model.sources, name)
+    if name != NEXT_EVENT:
+        refuse_given({"--split": split}, name)
+    if name == NEXT_EVENT:
+        refuse_given({"--include-training": include_training or None}, name)
+        _evaluate_next(model, events or own_source(model, folder), split, as_json=as_json)
+    elif is_judged_by_itself(model):
+        evaluate_task(model, given, folder, include_training=include_training, as_json=as_json)
+    else:
+        _evaluate_labelled(model, events, examples, include_training=include_training, as_json=as_json)
 
 
 def predict(
     folder: opt.RunFolder,
-    events: opt.Events,
     out: opt.Scores,
+    events: Annotated[str | None, typer.Option(help="The log.")] = None,
     examples: OptionalTable = None,
+    pairs: Pairs = None,
+    audio: Audio = None,
     at: opt.At = None,
 ) -> None:
-    """Score examples, or everyone in a log.
+    """Answer for examples, for everyone in a log, or for other sequences.
 
     A classifier writes entity, cutoff, prediction and probability, one row an example in the order given; a next-event
-    model writes for every entity what it does next. Rows that could not be read are listed beside it in
-    NAME.rejects.csv.
+    model writes for every entity what it does next; others write what docs/ says of their task. Rows that could not be
+    read are listed beside it in NAME.rejects.csv.
 
     Example:
 
@@ -97,10 +109,17 @@ def predict(
     refuse_format(out)
     when = None if at is None else moment(at)
     model = load_model(folder)
-    is_next = model.task.name == NEXT_EVENT
-    _refuse_given({"--examples": examples} if is_next else {"--at": at}, model.task.name)
+    name = model.task.name
+    refuse_others({"events": events, "examples": examples, "pairs": pairs, "audio": audio}, model.sources, name)
+    if name != NEXT_EVENT:
+        refuse_given({"--at": at}, name)
+    if is_judged_by_itself(model):
+        predict_task(model, {"events": events, "pairs": pairs, "audio": audio}, out)
+        return
+    if events is None:
+        raise ConfigError(f"A model of the task '{name}' reads a log: give --events.")
     log, rejects = _read(model, events, examples)
-    scores: pl.DataFrame = model.predict(log, at=when) if is_next else model.predict(log, examples)
+    scores: pl.DataFrame = model.predict(log, at=when) if name == NEXT_EVENT else model.predict(log, examples)
     paths = [write_scores(scores, out)]
     if rejects.total:
         paths.append(rejects.write_csv(out.with_name(f"{out.stem}.rejects.csv")))
@@ -137,23 +156,20 @@ def _evaluate_next(model: SequenceModel, events: str, split: str | None, *, as_j
     print_json(document) if as_json else print_next_evaluation(document, model.name)
 
 
-def _own_log(model: SequenceModel, folder: Path) -> str:
-    """Return where the log is that a next-event model was fitted on."""
-    source = str(model.log_["source"])  # type: ignore[attr-defined]
-    if "://" not in source and not os.path.isabs(source):
-        raise ConfigError(f"The model in '{folder}' was fitted on {source}, which no file holds; give --events.")
-    if "://" not in source and not os.path.exists(source) and not glob.glob(source, recursive=True):
-        raise DataError(
-            f"The log that the model in '{folder}' was fitted on, '{source}', is gone; say where it is now with "
-            "--events."
-        )
-    return source
-
-
-def _refuse_given(options: dict[str, Any], task: str) -> None:
-    for option, value in options.items():
-        if value is not None:
-            raise ConfigError(f"{option} means nothing to a model of the task '{task}'; leave it out.")
+def _evaluate_labelled(
+    model: SequenceModel, events: str | None, examples: str | None, *, include_training: bool, as_json: bool
+) -> None:
+    for option, value in (("--events", events), ("--examples", examples)):
+        if value is None:
+            raise ConfigError(
+                f"A model of the task '{model.task.name}' is judged on labelled examples: give --events and "
+                f"--examples ({option} is missing)."
+            )
+    log, rejects = _read(model, str(events), examples)
+    found = model.evaluate(log, examples, include_training=include_training)
+    notes([*log.notes, *found.notes, *said(rejects)])
+    document = found.to_json()
+    print_json(document) if as_json else print_metrics(document, model.name)
 
 
 def _read(model: SequenceModel, events: str, examples: str | None) -> tuple[EventLog, Rejects]:

@@ -11,52 +11,50 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from habitus.cli.options import ALL
+from habitus.cli.options import ALL, Flag
+from habitus.cli.specs import SPECS, TaskSpec
 from habitus.config import build, check_keys, read_config
 from habitus.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from habitus.data.next_split import NextSplit
-    from habitus.data.options import Data
-    from habitus.data.split import Split
-    from habitus.model import NextOptions, Options
-    from habitus.tasks import Backbone, Classify
-    from habitus.tasks.next_event import NextEvent
-    from habitus.training import Training
+    from habitus.model import SequenceModel
 
 Settings = dict[str, Any]
 
-_LAST = {"pooling": "last"}  # a next event is read from the last state alone
-
 SECTIONS = ("task", "backbone", "data", "split", "training", "options")
-CLASSIFY, NEXT_EVENT = TASK_NAMES = ("classify", "next-event")
-TASK_KEYS = ("name", "target", "class_weight", "positive")  # of classify; those of next-event are NextEvent's own
+CLASSIFY, NEXT_EVENT = "classify", "next-event"
+TASK_NAMES = tuple(SPECS)
+TASK_KEYS = ("name", "target", "class_weight", "positive")  # of classify; those of other tasks are their options
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a model is made of; the types of task, split and options are those of the task."""
+    """Everything that a model is made of; the types of the parts are those of the task."""
 
+    model: type[SequenceModel]
     task: Any
-    backbones: Mapping[str, Backbone]
-    data: Data
+    backbones: Mapping[str, Any]
+    data: Any
     split: Any
-    training: Training
+    training: Any
     options: Any
     seed: int
 
 
-def read_settings(config: Path | None, given: Mapping[str, Any], task: str | None = None) -> Settings:
+def read_settings(
+    config: Path | None, given: Mapping[str, Any], task: str | None = None, flags: Mapping[str, Flag] = ALL
+) -> Settings:
     """Return the sections of the config file with the command line's options on top.
 
     Args:
         config: TOML or JSON file; None starts empty.
         given: options by their names in Python; None or empty means not given.
         task: that the command is for; None takes the file's, and classify where it names none.
+        flags: of the command line, by their names in Python.
 
     Raises:
         ConfigError: for a key that is not known, or a value that cannot be read.
@@ -69,27 +67,21 @@ def read_settings(config: Path | None, given: Mapping[str, Any], task: str | Non
     for text in given.get("set") or ():
         _put(settings, *_setting(text))
     for name, value in given.items():
-        flag = ALL.get(name)
+        flag = flags.get(name)
         if flag is None or not flag.key or value is None or value == []:
             continue
         _put(settings, flag.key, _value(name, value))
     return settings
 
 
-def build_data(settings: Settings) -> Data:
-    """Return how the log is read."""
-    from habitus.data.options import Data
-
-    return build(Data, settings["data"], "[data]")
+def build_data(settings: Settings) -> Any:
+    """Return how the log, or what the task reads, is read."""
+    return build(_spec(settings).load("data"), settings["data"], "[data]")
 
 
-def build_split(settings: Settings) -> Split | NextSplit:
-    """Return which examples or events train, choose and judge; the run's seed is the split's unless it has its own."""
-    from habitus.data.next_split import NextSplit
-    from habitus.data.split import Split
-
-    kind: type[Split | NextSplit] = NextSplit if task_of(settings) == NEXT_EVENT else Split
-    return build(kind, {"seed": _seed(settings), **settings["split"]}, "[split]")
+def build_split(settings: Settings) -> Any:
+    """Return which units train, choose and judge; the run's seed is the split's unless it has its own."""
+    return build(_spec(settings).load("split"), {"seed": _seed(settings), **settings["split"]}, "[split]")
 
 
 def build_plan(settings: Settings, backbones: Sequence[str] = ()) -> Plan:
@@ -100,23 +92,23 @@ def build_plan(settings: Settings, backbones: Sequence[str] = ()) -> Plan:
         backbones: names to compare; the [backbone] section tunes the one that it names. Empty: that one alone.
     """
     data, split = build_data(settings), build_split(settings)
-    is_next = task_of(settings) == NEXT_EVENT
-    if not is_next and target_of(settings) is None:
+    if task_of(settings) == CLASSIFY and target_of(settings) is None:
         raise ConfigError(
             "No target is given; name the column of the examples to predict with --target, or as target in [task]."
         )
     # Before torch is loaded, which takes seconds, everything that can be refused without it has been.
-    from habitus.model import NextOptions, Options
+    model: type[SequenceModel] = _spec(settings).load("model")
     from habitus.training import Training
 
-    kind: type[Options | NextOptions] = NextOptions if is_next else Options
+    task = _task(model.task_kinds[task_of(settings)], settings)
     return Plan(
-        task=_next_event(settings) if is_next else _classify(settings),
-        backbones=_backbones(settings["backbone"], backbones, _LAST if is_next else {}),
+        model=model,
+        task=task,
+        backbones=_backbones(model, task, settings["backbone"], backbones),
         data=data,
         split=split,
         training=build(Training, settings["training"], "[training]"),
-        options=build(kind, settings["options"], "[options]"),
+        options=build(model.options_kind, settings["options"], "[options]"),
         seed=_seed(settings),
     )
 
@@ -158,27 +150,32 @@ def target_of(settings: Settings) -> str | list[str] | None:
     raise ConfigError(f"[task]: target={target!r} is of the wrong type; it takes a column name or a list of them.")
 
 
-def _classify(settings: Settings) -> Classify:
-    from habitus.tasks import Classify
-
-    target = target_of(settings)
-    assert target is not None, "refused before"
-    return Classify(target, **{key: one for key, one in settings["task"].items() if key not in ("name", "target")})
+def _spec(settings: Settings) -> TaskSpec:
+    return SPECS[task_of(settings)]
 
 
-def _next_event(settings: Settings) -> NextEvent:
-    from habitus.tasks.next_event import NextEvent
+def _task(kind: Any, settings: Settings) -> Any:
+    """Build the task: a dataclass of options, or a class whose first argument is the target."""
+    options = {key: one for key, one in settings["task"].items() if key != "name"}
+    if isinstance(kind, type) and is_dataclass(kind):
+        missing = [one.name for one in fields(kind) if _is_required(one) and one.name not in options]
+        if missing:
+            raise ConfigError(f"No {missing[0]} is given; name it with --{missing[0].replace('_', '-')}, or in [task].")
+        return build(kind, options, "[task]")
+    return kind(**options | {"target": target_of(settings)})
 
-    return build(NextEvent, {key: one for key, one in settings["task"].items() if key != "name"}, "[task]")
+
+def _is_required(option: Any) -> bool:
+    return bool(option.default is MISSING and option.default_factory is MISSING)
 
 
-def _backbones(section: Mapping[str, Any], names: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Backbone]:
-    """Return backbones by name; `defaults` are the task's own."""
-    from habitus.model import backbone_from
-
+def _backbones(
+    model: type[SequenceModel], task: Any, section: Mapping[str, Any], names: Sequence[str]
+) -> dict[str, Any]:
+    """Return backbones by name, over what the task wants of them."""
     if not names:
-        chosen = str(section.get("name", "transformer"))
-        return {chosen: backbone_from({**defaults, **section})}
+        names = [str(section.get("name", "transformer"))]
+        section = {**section, "name": names[0]}
     if len(set(names)) < len(names):
         raise ConfigError(f"--backbones names one twice ({','.join(names)}); name each once.")
     tuned = section.get("name")
@@ -187,7 +184,7 @@ def _backbones(section: Mapping[str, Any], names: Sequence[str], defaults: Mappi
             "[backbone] tunes a backbone but does not name it; add name = 'transformer', 'gru', 'lstm' or 'rnn'."
         )
     own = {name: section if name == tuned else {"name": name} for name in names}
-    return {name: backbone_from({**defaults, **own[name]}) for name in names}
+    return {name: model.backbone_from({**model.backbone_defaults(task, name), **own[name]}) for name in names}
 
 
 def _checked(document: Mapping[str, Any], where: str, task: str | None) -> Settings:
@@ -200,9 +197,9 @@ def _checked(document: Mapping[str, Any], where: str, task: str | None) -> Setti
         settings[name] = dict(section)
     _check_task(settings["task"])
     _take_task(settings["task"], task, where)
-    fields = settings["data"].get("fields", {})
-    if isinstance(fields, Mapping):
-        settings["data"] |= {"fields": dict(fields)} if fields else {}
+    meanings = settings["data"].get("fields", {})
+    if isinstance(meanings, Mapping):
+        settings["data"] |= {"fields": dict(meanings)} if meanings else {}
     return settings | {"seed": document.get("seed", 0)}
 
 

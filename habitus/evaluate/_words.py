@@ -56,9 +56,21 @@ METRICS = {
     "mae_days": ("error, days", "how far off the predicted time is, in the mean; lower is better"),
     "baseline_mae_days": ("error of the median gap, days", "the same of the best constant"),
     "mae_difference_days": ("difference, days", "the model's error less the constant's; lower is better"),
+    "mase": ("MASE", "the error over that of last season's values in training; 1 is no better; lower is better"),
+    "smape": ("sMAPE", "the error in percent of the mean size of truth and forecast; lower is better"),
+    "crps": ("CRPS", "the error of the whole predicted distribution, from its quantiles; lower is better"),
+    "mae": ("MAE", "how far off an answer is, in the mean; lower is better"),
+    "rmse": ("RMSE", "the root of the mean squared error; large misses count more; lower is better"),
+    "mse": ("MSE", "the mean squared error; lower is better"),
+    "r2": ("R²", "the share of the variance that is explained; 0 is the mean's, below it is worse"),
+    "bleu": ("BLEU", "how many runs of one to four words agree with the reference, 0 to 100"),
+    "chrf": ("chrF", "how many runs of characters agree with the reference, 0 to 100"),
+    "wer": ("word error rate", "words to change, add or remove over words spoken; lower is better"),
+    "cer": ("character error rate", "characters to change, add or remove over characters spoken; lower is better"),
     "log_likelihood": ("log-likelihood", "nats of the true time under the predicted density; higher is better"),
 }
 _LOWER_IS_BETTER = {"brier", "brier_score", "ece", "mae", "rmse", "mse", "perplexity", "hamming"}
+_LOWER_IS_BETTER |= {"mase", "smape", "crps", "wer", "cer", "pinball"}
 _LOWER_IS_BETTER |= {"mae_days", "baseline_mae_days", "mae_difference_days"}
 _LEADING = ("auc", "roc_auc", "macro_auc", "ndcg", "average_precision", "macro_f1")
 

@@ -20,6 +20,9 @@ from habitus.evaluate import _words as words
 from habitus.evaluate._numbers import Estimate
 from habitus.evaluate._page import Run, details, groups, listed, rendered
 from habitus.evaluate.next_report import next_context
+from habitus.evaluate.task_report import task_context
+
+_LABELLED = ("classify", "regress")
 
 
 def write_report(run_folder: str | Path) -> Path:
@@ -53,8 +56,11 @@ def write_report(run_folder: str | Path) -> Path:
 
 def render(run: Run) -> str:
     """Return the page as a string; the task decides which."""
-    if run.metrics.get("task") == "next-event":
+    task = str(run.metrics.get("task") or "classify")
+    if task == "next-event":
         return rendered("next_report.html", next_context(run))
+    if task not in _LABELLED:
+        return rendered("task_report.html", task_context(run))
     return rendered("report.html", _context(run))
 
 

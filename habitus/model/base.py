@@ -28,6 +28,7 @@ from habitus.tasks import Backbone
 from habitus.training import Training, TrainingResult
 
 BACKBONES: dict[str, type[Backbone]] = {"transformer": Transformer, "gru": GRU, "lstm": LSTM, "rnn": RNN}
+_NAMES = {kind: name for name, kind in BACKBONES.items()}
 
 
 class AnyTask(Protocol):
@@ -58,6 +59,9 @@ class SequenceModel:
     """
 
     kinds: ClassVar[dict[str, type[SequenceModel]]] = {}
+    sources: ClassVar[tuple[str, ...]] = ("events",)  # what `fit` and `evaluate` read, also options of the CLI
+    data_kind: ClassVar[type] = Data
+    encoder_kind: ClassVar[Any] = Encoder  # learned from training data; has to_json and from_json
     split_kind: ClassVar[type]
     options_kind: ClassVar[type]
     task_kinds: ClassVar[dict[str, Any]] = {}
@@ -66,7 +70,7 @@ class SequenceModel:
     split: Any
     options: Any
     network_: nn.Module
-    encoder_: Encoder
+    encoder_: Any
     result_: TrainingResult
     history_: list[dict[str, Any]]
 
@@ -91,7 +95,7 @@ class SequenceModel:
         task: Any,
         backbone: Backbone | None = None,
         *,
-        data: Data | None = None,
+        data: Any | None = None,
         split: Any | None = None,
         training: Training | None = None,
         options: Any | None = None,
@@ -99,7 +103,7 @@ class SequenceModel:
     ) -> None:
         self.task = task
         self.backbone = backbone or self.default_backbone()
-        self.data = data or Data()
+        self.data = data or self.data_kind()
         self.split = split or self.split_kind(seed=seed)
         self.training = training or Training()
         self.options = options or self.options_kind()
@@ -112,6 +116,21 @@ class SequenceModel:
     def default_backbone(cls) -> Backbone:
         """Return the backbone that is taken when none is given."""
         return Transformer()
+
+    @classmethod
+    def backbone_from(cls, options: Mapping[str, Any]) -> Any:
+        """Build a backbone from plain options with its `name`."""
+        return backbone_from(options)
+
+    @classmethod
+    def backbone_options(cls, backbone: Any) -> dict[str, Any]:
+        """Return plain options, from which `backbone_from` builds the same backbone."""
+        return {"name": _NAMES[type(backbone)], **asdict(backbone)}
+
+    @classmethod
+    def backbone_defaults(cls, task: Any, name: str) -> Mapping[str, Any]:
+        """Return what the task wants of the backbone `name` where the user says nothing."""
+        return {}
 
     @property
     def name(self) -> str:
@@ -188,11 +207,11 @@ class SequenceModel:
     # -- inside
 
     def _config(self) -> dict[str, Any]:
-        names = {kind: name for name, kind in BACKBONES.items()}
-        data = asdict(self.data) | {"fields": {}}  # what the fields mean is in the encoder
+        data = asdict(self.data)
+        data |= {"fields": {}} if "fields" in data else {}  # what the fields mean is in the encoder
         return {
             "task": self.task.to_json(),
-            "backbone": {"name": names[type(self.backbone)], **asdict(self.backbone)},
+            "backbone": self.backbone_options(self.backbone),
             "data": data,
             "split": asdict(self.split),
             "training": asdict(self.training),
@@ -201,7 +220,7 @@ class SequenceModel:
         }
 
     def _refuse_parts_of_others(self) -> None:
-        for name, kind in (("split", self.split_kind), ("options", self.options_kind)):
+        for name, kind in (("data", self.data_kind), ("split", self.split_kind), ("options", self.options_kind)):
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(
                     f"{name}={getattr(self, name)!r} is not for the task '{self.task.name}'; "
@@ -256,14 +275,14 @@ def _from_bundle(bundle: Bundle) -> SequenceModel:
     kind = SequenceModel.kinds[name]
     model = SequenceModel(
         SequenceModel.task_kinds[name].from_json(config["task"]),
-        backbone_from(config["backbone"]),
-        data=build(Data, config["data"], "[data]"),
+        kind.backbone_from(config["backbone"]),
+        data=build(kind.data_kind, config["data"], "[data]"),
         split=build(kind.split_kind, config["split"], "[split]"),
         training=build(Training, config["training"], "[training]"),
         options=build(kind.options_kind, config["options"], "[options]"),
         seed=config["seed"],
     )
-    model.encoder_ = Encoder.from_json(bundle.documents["encoder"])
+    model.encoder_ = kind.encoder_kind.from_json(bundle.documents["encoder"])
     model.network_ = model._build_network()
     weights = tensors_below("network/", bundle.tensors)
     model.network_.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})

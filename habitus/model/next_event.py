@@ -94,6 +94,11 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
         """Return a causal Transformer."""
         return Transformer(pooling="last")
 
+    @classmethod
+    def backbone_defaults(cls, task: Any, name: str) -> dict[str, Any]:
+        """Return that a next event is read from the last state alone."""
+        return {"pooling": "last"}
+
     # -- learning
 
     def fit(

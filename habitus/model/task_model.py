@@ -1,0 +1,207 @@
+"""`TaskModel`: what the models share whose data carries its own answers: tags, pairs of texts, series, transcripts.
+
+    sources -> prepare (read, split, learn the encoder) -> train -> fit the rivals -> judge on test
+
+A leaf says how sources are read, which network it builds, what a batch's loss is and what it answers; the rest is
+here. A model carries its fitted rivals, so that every evaluation shows them, and 64-bit hashes of the units that it
+was trained on, so that an evaluation can leave them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+import torch
+
+from habitus._card import write_task_card
+from habitus.baselines.base import fit_timed
+from habitus.baselines.rival import Rival
+from habitus.bundle import Bundle
+from habitus.errors import DataError
+from habitus.evaluation import Evaluation, judge_answers
+from habitus.model.base import SequenceModel, tensors_below
+from habitus.prepared_task import PreparedTask
+from habitus.tasks.judged import JudgedTask
+from habitus.trained_on import hashes
+from habitus.training import Callback, Study, train
+
+
+class TaskModel(SequenceModel):
+    """A `SequenceModel` whose data carries its own answers; see there for the arguments."""
+
+    predict_sources: ClassVar[tuple[str, ...]] = ()  # empty: the same
+    rival_kinds: ClassVar[Mapping[str, type[Rival]]] = {}
+
+    task: JudgedTask
+    facts_: dict[str, Any]
+
+    # -- what a leaf says
+
+    def prepare(self, *sources: Any) -> PreparedTask:
+        """Read the sources, split their units and learn the encoder from the training units."""
+        raise NotImplementedError
+
+    def read(self, *sources: Any) -> PreparedTask:
+        """Read sources for a fitted model, with its encoder; every unit's part is "given"."""
+        raise NotImplementedError
+
+    def truth(self, rows: Any) -> Any:
+        """Return the true answers of units, as the task's metrics read them."""
+        raise NotImplementedError
+
+    def answer(self, rows: Any) -> Any:
+        """Return the model's answers to units, as the task's metrics read them."""
+        raise NotImplementedError
+
+    def panels(self, rows: Any, truth: Any, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return pictures and tables for the report, as plain data; see `evaluate/task_panels.py`.
+
+        Args:
+            rows: the units that were judged.
+            truth: their true answers.
+            answers: of "model" and of each rival, by name.
+        """
+        return []
+
+    def _study(self, train_rows: Any, validation_rows: Any) -> Study:
+        raise NotImplementedError
+
+    def _check(self) -> None:
+        """Refuse combinations of options that cannot be right."""
+
+    # -- learning
+
+    def fit(
+        self,
+        *sources: Any,
+        folder: str | Path | None = None,
+        resume: bool = False,
+        callbacks: Sequence[Callback] = (),
+    ) -> TaskModel:
+        """Train on sources and judge on their test part; returns self.
+
+        Args:
+            sources: as the class's `sources` names them.
+            folder: where checkpoints and logs of the run go; None keeps none.
+            resume: go on from the folder's checkpoint to the weights that an undisturbed run gives.
+            callbacks: watch the run, e.g. `ProgressBar()`.
+
+        Afterwards: `history_` (one record an epoch), `evaluation_` (on the test part, if there is one).
+        """
+        self._check()
+        return self.fit_prepared(self.prepare(*sources).on(sources), folder=folder, resume=resume, callbacks=callbacks)
+
+    def fit_prepared(
+        self,
+        prepared: PreparedTask,
+        *,
+        rivals: Sequence[Rival] | None = None,
+        folder: str | Path | None = None,
+        resume: bool = False,
+        callbacks: Sequence[Callback] = (),
+    ) -> TaskModel:
+        """Train on what `prepare` made; `rivals` that are fitted already are taken over."""
+        self._check()
+        self._saved_card, self.hash_ = "", None
+        self.encoder_ = prepared.encoder
+        train_rows, validation_rows = prepared.of("train"), prepared.of("validation")
+        torch.manual_seed(self.seed)
+        self.network_ = self._build_network()
+        options = f"{self.task.to_json()}|{self.backbone}|{self.data}|{self.options}"
+        self.result_ = train(
+            self.network_,
+            self._study(train_rows, validation_rows),
+            self.training,
+            seed=self.seed,
+            folder=Path(folder) if folder else None,
+            resume=resume,
+            fingerprint=f"{prepared.fingerprint()}|{options}",
+            callbacks=callbacks,
+        )
+        self.history_ = self.result_.history
+        self.baselines_ = list(rivals) if rivals is not None else self._fit_rivals(train_rows, validation_rows)
+        self.trained_keys_ = _trained_keys(prepared)
+        self.facts_ = {"source": prepared.source, "sources": list(prepared.paths), "parts": prepared.counts()}
+        test = prepared.of("test")
+        self.evaluation_ = self._judge(test, "test", prepared.notes) if len(test) else None
+        return self
+
+    # -- judging
+
+    def evaluate(self, *sources: Any, include_training: bool = False) -> Evaluation:
+        """Judge the model on sources with their answers, beside its rivals.
+
+        Args:
+            sources: as for `fit`.
+            include_training: count units that the model was trained on, too; by default they are left out, which the
+                notes say.
+
+        Raises:
+            DataError: if no unit is left.
+        """
+        self._require_fitted()
+        prepared = self.read(*sources)
+        seen = np.isin(hashes(prepared.keys.to_list()), self.trained_keys_)
+        notes, n = list(prepared.notes), len(seen)
+        if seen.any():
+            fate = "counted all the same" if include_training else "left out"
+            notes.append(f"{seen.sum():,} of {n:,} {self.task.unit} were used in training and are {fate}.")
+        chosen = np.arange(n) if include_training else np.flatnonzero(~seen)
+        if not len(chosen):
+            raise DataError(
+                f"All {n:,} {self.task.unit} were used to train or choose this model, so that judging it on them would "
+                "flatter it. Give others, or ask for these with include_training (--include-training)."
+            )
+        return self._judge(prepared.rows.take(chosen), "given", notes)
+
+    def _judge(self, rows: Any, split: str, notes: Sequence[str]) -> Evaluation:
+        truth = self.truth(rows)
+        answers = {"model": self.answer(rows), **{rival.name: rival.answer(rows) for rival in self.baselines_}}
+        self.test_truth_, self.test_answers_ = truth, answers
+        rivals = {name: answer for name, answer in answers.items() if name != "model"}
+        panels = self.panels(rows, truth, answers)
+        return judge_answers(
+            self.task, truth, answers["model"], rivals, n=len(rows), split=split, notes=notes, panels=panels
+        )
+
+    def _fit_rivals(self, train_rows: Any, validation_rows: Any) -> list[Rival]:
+        fits = {
+            name: partial(self.rival_kinds[name]().fit, train_rows, validation_rows) for name in self.options.baselines
+        }
+        fitted, self.rival_seconds_ = fit_timed(fits)
+        return fitted
+
+    # -- saving
+
+    def _own_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
+        tensors = {"trained_on/keys": self.trained_keys_}
+        rivals = []
+        for number, rival in enumerate(self.baselines_):
+            arrays, document = rival.to_state()
+            tensors |= {f"baseline/{number}/{name}": value for name, value in arrays.items()}
+            rivals.append({"name": rival.name, "document": document})
+        return tensors, {"baselines": rivals}, {"facts": self.facts_}
+
+    def _restore(self, bundle: Bundle) -> None:
+        self.trained_keys_ = bundle.tensors["trained_on/keys"]
+        self.facts_ = bundle.documents["model"]["facts"]
+        self.baselines_ = [
+            self.rival_kinds[item["name"]].from_state(
+                tensors_below(f"baseline/{number}/", bundle.tensors), item["document"]
+            )
+            for number, item in enumerate(bundle.documents["baselines"])
+        ]
+
+    def _write_card(self) -> str:
+        return write_task_card(self)
+
+
+def _trained_keys(prepared: PreparedTask) -> np.ndarray:
+    """Return hashes of the units that trained the model or chose its epoch, sorted, each once."""
+    used = np.isin(prepared.part, ["train", "validation"])
+    return np.unique(hashes(prepared.keys.filter(pl.Series(used)).to_list()))
