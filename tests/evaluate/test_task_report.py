@@ -84,7 +84,6 @@ def test_the_answer_the_protocol_and_the_data_are_on_the_page(tmp_path):
     }
     found = page(tmp_path, data=data)
     for text in (
-        "The GRU",
         "GRU beats its best rival, rate",
         "test students",
         "label history",
