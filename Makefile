@@ -48,8 +48,9 @@ bench: install ## print the tables of benchmarks/README.md anew (an hour; real d
 	$(BIN)/python benchmarks/prepare_speed.py
 	$(BIN)/python benchmarks/resume.py
 
-docs: install ## write docs/cli.md from the commands themselves
+docs: install ## write docs/cli.md and docs/options.md from the code
 	@$(BIN)/python scripts/write_cli_docs.py
+	@$(BIN)/python scripts/write_option_docs.py
 
 clean: ## remove caches and runs; .venv stays
 	@rm -rf build dist runs .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -93,7 +93,8 @@ def test_the_command_is_installed():
     assert callable(getattr(importlib.import_module(module), name))
 
 
-def test_the_page_about_the_commands_says_what_help_says():
-    script = ROOT / "scripts" / "write_cli_docs.py"
+@pytest.mark.parametrize("name", ["write_cli_docs.py", "write_option_docs.py"])
+def test_the_pages_that_are_written_from_the_code_say_what_it_says(name):
+    script = ROOT / "scripts" / name
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
