@@ -25,8 +25,7 @@ from habitus.backbones import GRU, Transformer
 from habitus.data.options import Data
 from habitus.data.simulate import simulate_installs
 from habitus.data.split import Fold, Split
-from habitus.evaluate.compare import verdict
-from habitus.evaluation import difference
+from habitus.evaluate.task_verdict import verdict
 from habitus.metrics import auc_interval
 from habitus.model import Options, SequenceModel
 from habitus.prepared import prepare
@@ -126,9 +125,10 @@ def table(task: Classify, target: np.ndarray, answers: dict[str, np.ndarray]) ->
     first = next(iter(answers))
     print(f"\n| model | AUC (n = {len(target):,}) | {first} minus this, paired |\n|---|---|---|")
     for name, answer in answers.items():
-        gap = "" if name == first else str(difference(task, target, answers[first], answer)["auc"])
+        gap = "" if name == first else str(task.differences(target, answers[first], answer)["auc"])
         print(f"| {name} | {auc_interval(target, answer[:, 1])} | {gap} |")
-    print(f"\n{verdict(task, target, answers)}")
+    values = {name: task.metrics(target, answer, n_bootstrap=0)["auc"].value for name, answer in answers.items()}
+    print(f"\n{verdict(task, target, answers, values, len(target))}")
 
 
 def main() -> None:

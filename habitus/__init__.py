@@ -24,14 +24,25 @@ from habitus.errors import (
 )
 
 if TYPE_CHECKING:
-    from habitus.backbones import GRU, LSTM, RNN, Transformer
+    from habitus.backbones import GRU, LSTM, RNN, EncoderDecoder, Transformer
     from habitus.data.next_split import NextSplit
     from habitus.data.options import Data
+    from habitus.data.pair_split import PairSplit
+    from habitus.data.pairs import PairData
+    from habitus.data.series import SeriesData
+    from habitus.data.series_split import SeriesSplit
     from habitus.data.simulate import simulate_installs
+    from habitus.data.speech_split import SpeechSplit
     from habitus.data.split import Split
+    from habitus.data.tag_split import TagSplit
+    from habitus.data.utterances import SpeechData
     from habitus.fields import Category, Number, Schema
     from habitus.model import NextOptions, Options, SequenceModel, load
-    from habitus.tasks import Classify, NextEvent, Sampling
+    from habitus.model.forecast import ForecastOptions
+    from habitus.model.generate_pairs import GenerateOptions
+    from habitus.model.tag import TagOptions
+    from habitus.model.transcribe import SpeechOptions
+    from habitus.tasks import Classify, Forecast, Generate, NextEvent, Regress, Sampling, Tag, Transcribe
     from habitus.tasks.rules import After, Never, NoImmediateRepeat, Once, Only
     from habitus.training import Training
 
@@ -41,17 +52,34 @@ __all__ = [
     "SequenceModel",
     "load",
     "Classify",
+    "Regress",
     "NextEvent",
+    "Tag",
+    "Generate",
+    "Forecast",
     "RNN",
     "LSTM",
     "GRU",
     "Transformer",
+    "EncoderDecoder",
     "Training",
     "Split",
     "NextSplit",
     "Data",
     "Options",
     "NextOptions",
+    "TagSplit",
+    "TagOptions",
+    "Transcribe",
+    "SpeechData",
+    "SpeechSplit",
+    "SpeechOptions",
+    "PairSplit",
+    "PairData",
+    "GenerateOptions",
+    "SeriesSplit",
+    "SeriesData",
+    "ForecastOptions",
     "Sampling",
     "After",
     "Never",
@@ -74,8 +102,18 @@ _HOMES = {
     "SequenceModel": "habitus.model",
     "load": "habitus.model",
     "Classify": "habitus.tasks",
+    "Regress": "habitus.tasks",
     "NextEvent": "habitus.tasks",
+    "Generate": "habitus.tasks",
+    "Forecast": "habitus.tasks",
     "Sampling": "habitus.tasks",
+    "Tag": "habitus.tasks",
+    "TagSplit": "habitus.data.tag_split",
+    "TagOptions": "habitus.model.tag",
+    "Transcribe": "habitus.tasks",
+    "SpeechData": "habitus.data.utterances",
+    "SpeechSplit": "habitus.data.speech_split",
+    "SpeechOptions": "habitus.model.transcribe",
     "After": "habitus.tasks.rules",
     "Never": "habitus.tasks.rules",
     "NoImmediateRepeat": "habitus.tasks.rules",
@@ -89,6 +127,13 @@ _HOMES = {
     "LSTM": "habitus.backbones",
     "GRU": "habitus.backbones",
     "Transformer": "habitus.backbones",
+    "EncoderDecoder": "habitus.backbones",
+    "PairSplit": "habitus.data.pair_split",
+    "PairData": "habitus.data.pairs",
+    "GenerateOptions": "habitus.model.generate_pairs",
+    "SeriesSplit": "habitus.data.series_split",
+    "SeriesData": "habitus.data.series",
+    "ForecastOptions": "habitus.model.forecast",
     "Training": "habitus.training",
     "Split": "habitus.data.split",
     "Category": "habitus.fields",

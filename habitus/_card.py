@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from habitus.model.next_event import NextEventModel
     from habitus.model.task_model import TaskModel
     from habitus.next_evaluation import NextEvaluation
+
+_TITLES = {"auc": "AUC", "log_loss": "log-loss", "mae": "MAE", "rmse": "RMSE", "r2": "R²", "pinball": "pinball loss"}
 
 
 def write_card(model: LabelledModel) -> str:
@@ -20,7 +23,7 @@ def write_card(model: LabelledModel) -> str:
     lines = [
         f"# Model card: {task.name} `{task.target}`",
         "",
-        f"- **Answers**: the probabilities of {len(task.classes_)} classes ({', '.join(task.classes_[:10])})",
+        f"- **Answers**: {task.answers_words()}",
         f"  for an entity (`{schema.entity}`) at a moment (`{schema.cutoff}`), from its events strictly before it.",
         f"- **Reads**: event fields {fields}; profile fields {profile}; time of events: {model.options.use_time}.",
         f"- **Network**: {model.backbone}.",
@@ -30,7 +33,7 @@ def write_card(model: LabelledModel) -> str:
         f"- **Trained**: {len(model.history_)} epochs, weights of epoch {model.result_.best_epoch}; seed {model.seed}.",
         f"- **Calibration**: {model.calibration_.kind}.",
         "",
-        *_figures(getattr(model, "evaluation_", None)),
+        *_figures(task.headlines, getattr(model, "evaluation_", None)),
         "## Be careful",
         "",
         "- The figures hold for entities and times like those of the test part; watch the scores when either drifts.",
@@ -41,13 +44,14 @@ def write_card(model: LabelledModel) -> str:
     return "\n".join(lines)
 
 
-def _figures(evaluation: Evaluation | None) -> list[str]:
+def _figures(names: Sequence[str], evaluation: Evaluation | None) -> list[str]:
     if evaluation is None:
         return ["No examples were held out, so that there are no test figures.", ""]
     rows = {"this model": evaluation.metrics, **evaluation.baselines}
-    table = [f"| {name} | {metrics['auc']} | {metrics['log_loss']} |" for name, metrics in rows.items()]
-    head = [f"## Test figures (n = {evaluation.n:,}, 95 % intervals)", "", "| | AUC | log-loss |", "|---|---|---|"]
-    return [*head, *table, ""]
+    table = [f"| {row} | {' | '.join(str(metrics[name]) for name in names)} |" for row, metrics in rows.items()]
+    head = [f"## Test figures (n = {evaluation.n:,}, 95 % intervals)", ""]
+    titles = [_TITLES.get(name, name) for name in names]
+    return [*head, f"| | {' | '.join(titles)} |", "|---" * (len(names) + 1) + "|", *table, ""]
 
 
 def write_next_card(model: NextEventModel) -> str:

@@ -91,7 +91,9 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _tupled(value: Any, hint: Any) -> Any:
-    return tuple(value) if typing.get_origin(hint) is tuple else value
+    """Return a list as a tuple where the hint is one, or may be one."""
+    kinds = {typing.get_origin(hint), *(typing.get_origin(one) for one in typing.get_args(hint))}
+    return tuple(value) if isinstance(value, list) and tuple in kinds else value
 
 
 def _printed(hint: Any) -> str:

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from habitus.metrics import Interval, paired_metric_differences
-from habitus.tasks.classify import Classify
+from habitus.metrics import Interval
+from habitus.tasks.base import Task
 from habitus.tasks.judged import JudgedTask
-
-COMPARED = ("auc", "pr_auc", "log_loss", "brier")
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Evaluation:
         notes: sentences to say aloud.
         scores: entity, cutoff, target, and the answers of model and rivals (not in the JSON).
         unit: what `n` counts.
+        primary: the metric that says who is better.
         protocol: what a reader must know to compare the figures, where there is more than the split.
         panels: pictures and tables for the report, as plain data (not in the JSON).
     """
@@ -47,6 +46,7 @@ class Evaluation:
     notes: Sequence[str] = ()
     scores: pl.DataFrame = field(default_factory=pl.DataFrame)
     unit: str = "examples"
+    primary: str = ""
     protocol: Mapping[str, Any] = field(default_factory=dict)
     panels: Sequence[Mapping[str, Any]] = ()
 
@@ -58,6 +58,7 @@ class Evaluation:
             "n": self.n,
             "unit": self.unit,
             "split": self.split,
+            "primary": self.primary,
             **({"protocol": dict(self.protocol)} if self.protocol else {}),
             "metrics": _plain(self.metrics),
             "baselines": {name: _plain(metrics) for name, metrics in self.baselines.items()},
@@ -67,7 +68,7 @@ class Evaluation:
 
 
 def judge(
-    task: Classify,
+    task: Task,
     target: np.ndarray,
     answer: np.ndarray,
     rivals: Mapping[str, np.ndarray],
@@ -76,16 +77,13 @@ def judge(
     notes: Sequence[str] = (),
     who: pl.DataFrame | None = None,
 ) -> Evaluation:
-    """Judge answers (n, C) of a model and of its rivals on the same rows.
+    """Judge answers of a model and of its rivals on the same rows.
 
     `who` holds the entity, cutoff and target of each row; the answers are joined to it.
     """
-    differences = {}
-    columns = [*score_columns(task, "probability", answer)]
+    columns = task.score_columns(task.score_name, answer)
     for name, rival in rivals.items():
-        columns += score_columns(task, name, rival)
-    for name, rival in rivals.items():
-        differences[f"model - {name}"] = difference(task, target, answer, rival)
+        columns += task.score_columns(name, rival)
     return Evaluation(
         task=task.name,
         target=task.target,
@@ -93,7 +91,8 @@ def judge(
         split=split,
         metrics=task.metrics(target, answer),
         baselines={name: task.metrics(target, rival) for name, rival in rivals.items()},
-        differences=differences,
+        differences={f"model - {name}": task.differences(target, answer, rival) for name, rival in rivals.items()},
+        primary=task.monitor,
         notes=notes,
         scores=(pl.DataFrame() if who is None else who).with_columns(*columns),
     )
@@ -121,28 +120,9 @@ def judge_answers(
         differences={f"model - {name}": task.differences(truth, answer, rival) for name, rival in rivals.items()},
         notes=notes,
         unit=task.unit,
+        primary=task.monitor,
         protocol=task.protocol(),
         panels=panels,
-    )
-
-
-def score_columns(task: Classify, name: str, answer: np.ndarray) -> list[pl.Series]:
-    """Return answers (n, C) as columns: one when there are two classes, else one a class."""
-    scored = task.scored(answer)
-    if scored.ndim == 1:
-        return [pl.Series(name, scored)]
-    return [pl.Series(f"{name}_{label}", scored[:, i]) for i, label in enumerate(task.classes_)]
-
-
-def difference(task: Classify, target: np.ndarray, answer: np.ndarray, rival: np.ndarray) -> dict[str, Interval]:
-    """Return the paired differences of answers (n, C), first minus second, in the metrics that rank models."""
-    return paired_metric_differences(
-        target,
-        task.scored(answer),
-        task.scored(rival),
-        COMPARED,
-        n_classes=task.n_outputs,
-        multi_label=task.multi_label,
     )
 
 

@@ -47,6 +47,8 @@ class Judged:
         standard_errors: of the model's metrics that are means over users.
         baselines: of each rival, by name.
         differences: model minus rival, paired.
+        ranks: int64 (q,), of the model's true items, for what needs more than metrics; not in `to_json`.
+        rival_ranks: the same of each rival, by name.
     """
 
     n: int
@@ -55,6 +57,8 @@ class Judged:
     standard_errors: Mapping[str, float]
     baselines: Mapping[str, Mapping[str, Interval]]
     differences: Mapping[str, Mapping[str, Interval]]
+    ranks: np.ndarray | None = field(default=None, repr=False, compare=False)
+    rival_ranks: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -135,6 +139,8 @@ def judge_next(
         standard_errors=errors,
         baselines={name: _metrics(answers, users, popularity) for name, answers in rivals.items()},
         differences=compared,
+        ranks=model.ranks,
+        rival_ranks={name: answers.ranks for name, answers in rivals.items()},
     )
 
 

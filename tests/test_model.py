@@ -393,6 +393,30 @@ def test_a_log_of_which_nothing_is_read_still_tells_how_many_events_there_are(wo
 # -- parameters
 
 
+def test_learned_positions_that_end_before_the_longest_row_are_refused_before_anything_is_trained(world):
+    data = Data(fields=DATA.fields, max_length=10_000)
+    with pytest.raises(ConfigError, match=r"max_length=10000 .* max_positions=1024; use max_positions=10000, "):
+        new(Transformer(hidden_size=8, position="learned"), data=data).fit(*world)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_history_of_thousands_of_events_is_learned_within_a_window(causal, world):
+    """Longer than a batch's tokens, beside short ones."""
+    log, examples = world
+    moments = [START + timedelta(minutes=10 * minute) for minute in range(3000)]
+    long = {"user_id": [1] * 3000, "timestamp": moments, "item": ["tea"] * 3000, "amount": [1.0] * 3000}
+    log = pl.concat([log.filter(pl.col("user_id") != 1), pl.DataFrame(long).cast(log.schema)])
+    model = new(
+        Transformer(hidden_size=8, n_heads=2, window=64, causal=causal),
+        data=Data(fields=DATA.fields, max_length=10_000),
+        training=replace(TRAINING, epochs=1, batch_tokens=500),
+        split=Split(validation=0.2, test=0.0),
+    ).fit(log, examples)
+    scores = model.predict(log, examples)["probability"].to_numpy()
+    alone = model.predict(log, examples.filter(pl.col("user_id") == 1))["probability"].item()
+    assert np.isfinite(scores).all() and abs(scores[1] - alone) <= 1e-5
+
+
 def test_parameters_are_read_and_set_by_name():
     model = new()
     assert model.get_params()["backbone__hidden_size"] == 8

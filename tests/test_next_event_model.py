@@ -3,6 +3,7 @@
 The log is nearly a Markov chain, so that a model that works must find it within seconds.
 """
 
+import copy
 import itertools
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,7 @@ from habitus.data.next_split import NextSplit
 from habitus.data.options import Data
 from habitus.data.split import Split
 from habitus.errors import ConfigError, DataError, HabitusError
+from habitus.evaluate.next_ranks import headline_ranks
 from habitus.model import NextEventModel, NextOptions, Options, SequenceModel, backbone_from, load
 from habitus.model.answers import questions_of
 from habitus.model.presets import PRESETS, next_event_preset
@@ -356,6 +358,35 @@ def test_evaluate_gives_what_fit_found_and_refuses_another_split(quick, log):
         model(split="none").fit(log).evaluate(log)
 
 
+def test_an_evaluation_asks_the_network_once_a_question(quick, log, monkeypatch):
+    """Ranks, lists and times all come from the same states."""
+    asked_rows, own = [], quick.network_.answer_states
+    monkeypatch.setattr(
+        quick.network_, "answer_states", lambda batch: (asked_rows.append(len(batch.lengths)), own(batch))[1]
+    )
+    assert quick.evaluate(log).n == sum(asked_rows)
+
+
+def test_ranks_of_the_evaluation_are_kept_and_not_asked_again(quick, log, monkeypatch):
+    prepared = prepare_next(quick.task, log, quick.data, quick.split)
+    kept = headline_ranks(quick, prepared, most=5)
+    again = load_without_evaluation(quick)
+    asked_again = headline_ranks(again, prepared)
+    assert len(kept.questions) == quick.evaluation_.n and list(kept.by_name) == [quick.name, "most popular"]
+    assert all((kept.by_name[name] == ranks).all() for name, ranks in asked_again.by_name.items())
+    assert len(headline_ranks(again, prepared, most=5).questions) == 5
+    monkeypatch.setattr("habitus.evaluate.next_ranks.model_ranks", None)
+    headline_ranks(quick, prepared, most=5)
+    assert "ranks" not in quick.evaluation_.headline.to_json()
+
+
+def load_without_evaluation(fitted):
+    """The same model as a loaded one is: it has judged nothing."""
+    again = copy.copy(fitted)
+    del again.evaluation_
+    return again
+
+
 def test_metrics_are_those_of_ranks_by_hand(quick, log):
     """NDCG and HR of the last event of everybody, from `recommend` on the log without it."""
     held = last_events(log).join(log.group_by("user_id").len().filter(pl.col("len") >= 3), on="user_id", how="semi")
@@ -433,6 +464,15 @@ def test_each_generated_event_is_read_before_the_next(learned, log):
     again = learned.generate(longer, 1, sampling=greedy)
     assert again["item_id"][0] == both["item_id"][1]
     assert abs((again["timestamp"][0] - both["timestamp"][1]).total_seconds()) < 60
+
+
+def test_generation_reads_the_latest_events_alone(quick, log):
+    """What no answer reads is not carried along: the latest max_length events, and one for the gap before them."""
+    greedy, ordered = Sampling(temperature=0), log.sort("user_id", "timestamp", maintain_order=True)
+    assert log.group_by("user_id").len()["len"].max() > 13
+    whole = quick.generate(log, 4, sampling=greedy)
+    cut = quick.generate(ordered.group_by("user_id", maintain_order=True).tail(13), 4, sampling=greedy)
+    assert whole.sort("user_id", "step").drop("timestamp").equals(cut.sort("user_id", "step").drop("timestamp"))
 
 
 def test_draws_repeat_with_the_seed(learned, log):

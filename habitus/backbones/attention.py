@@ -3,7 +3,7 @@
 Fading is the linear bias of ALiBi (Press et al. 2021, arXiv:2108.12409, section 3) on days instead of on positions, at
 a learned rate a head; the leading step (index 0) never fades. Attention runs through `scaled_dot_product_attention`;
 see `fading_keys` for why the causal form needs no mask. `forward` mixes every step, `last` only the last of each row;
-`step.py` has the form that reads one step at a time.
+`step.py` has the form that reads one step at a time, `window.py` the one for long rows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from habitus.backbones.window import seen_by_last, windowed
 
 if TYPE_CHECKING:
     from habitus.backbones.transformer import Transformer
@@ -26,7 +28,8 @@ class Attention(nn.Module):
 
     def __init__(self, config: Transformer) -> None:
         super().__init__()
-        width, self.n_heads, self.causal = config.hidden_size, config.n_heads, config.causal
+        width, self.n_heads = config.hidden_size, config.n_heads
+        self.causal, self.window = config.causal, config.window
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         if config.time_aware:
@@ -47,11 +50,13 @@ class Attention(nn.Module):
             rotation = rotation.repeat(1, self.n_heads)  # of all heads at once: long inner loops
             q, k = rotate(q, rotation), rotate(k, rotation)
         q, k, v = (self._heads(part, days_BT) for part in (q, k, v))
+        if self.window is not None and x_BTD.shape[1] - 1 > self.window:
+            return self._within_window(q, k, v, days_BT, mask)
         if days_BT is not None and self.causal:
             q, k, v = fading_keys(q, k, v, days_BT, self.log_rate.exp())
         elif days_BT is not None:
             mask = fading_mask(days_BT, days_BT, self.log_rate.exp(), mask)
-        return self._mixed(q, k, v, mask, is_causal=self.causal)
+        return self._joined(self._mixed(q, k, v, mask, is_causal=self.causal))
 
     def last(
         self,
@@ -63,22 +68,47 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Return what the step `last_B` of each row mixes of itself and the steps before it, (B, 1, D).
 
+        One query a row needs no values, and without rotation no keys: both are linear, and stand outside of the sums.
+
         Args:
             x_BTD, rotation, days_BT: as of `forward`.
             last_B: index of each row's last step.
             mask: bool, True up to the last step (B, 1, 1, T); None if all rows end at T - 1.
         """
-        width = x_BTD.shape[-1]
-        weight, bias = self.qkv.weight, self.qkv.bias
-        q = F.linear(at(x_BTD, last_B), weight[:width], bias[:width])
-        k, v = F.linear(x_BTD, weight[width:], bias[width:]).chunk(2, dim=-1)
-        if rotation is not None:
+        width, heads = x_BTD.shape[-1], (self.n_heads, -1)
+        (q_weight, k_weight, v_weight), (q_bias, k_bias, v_bias) = (part.split(width) for part in self.qkv.parameters())
+        q_BD = F.linear(at(x_BTD, last_B)[:, 0], q_weight, q_bias)
+        if rotation is None:  # q . (W x) = (W^T q) . x; the bias adds as much to all scores, which softmax ignores
+            reader_BHD = torch.einsum("bhd,hdw->bhw", q_BD.unflatten(-1, heads), k_weight.unflatten(0, heads))
+            scores_BHT = reader_BHD @ x_BTD.transpose(1, 2)
+        else:
             rotation = rotation.repeat(1, self.n_heads)
-            q, k = rotate(q, rotation[last_B][:, None]), rotate(k, rotation)
+            q_BHd = rotate(q_BD, rotation[last_B]).unflatten(-1, heads)
+            k_BTHd = rotate(F.linear(x_BTD, k_weight, k_bias), rotation).unflatten(-1, heads)
+            scores_BHT = (k_BTHd.transpose(1, 2) @ q_BHd[..., None])[..., 0]
+        scores_BHT = scores_BHT * (width // self.n_heads) ** -0.5
+        if self.window is not None:
+            mask = seen_by_last(last_B, x_BTD.shape[1], self.window)
         if days_BT is not None:
-            mask = fading_mask(at(days_BT, last_B), days_BT, self.log_rate.exp(), mask)
-        q, k, v = (self._heads(part, days_BT) for part in (q, k, v))
-        return self._mixed(q, k, v, mask, is_causal=False)
+            scores_BHT = scores_BHT + fading_mask(at(days_BT, last_B), days_BT, self.log_rate.exp(), mask)[:, :, 0]
+        elif mask is not None:
+            scores_BHT = scores_BHT.masked_fill(~mask[:, :, 0], float("-inf"))
+        mixed_BHD = scores_BHT.softmax(-1) @ x_BTD  # shares add up to 1, so that the values are made of this
+        mixed_BHd = torch.einsum("bhw,hdw->bhd", mixed_BHD, v_weight.unflatten(0, heads)) + v_bias.unflatten(0, heads)
+        out: Tensor = self.out(mixed_BHd.flatten(1))
+        return out[:, None]
+
+    def _within_window(self, q: Tensor, k: Tensor, v: Tensor, days_BT: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Return `forward` where rows are longer than the window; the leading step of a causal row sees itself."""
+        assert self.window is not None
+        rate_H = None if days_BT is None else self.log_rate.exp()
+        lead = v[:, :, :1]
+        if not self.causal:
+            bias = mask if days_BT is None else fading_mask(days_BT[:, :1], days_BT, self.log_rate.exp(), mask)
+            lead = self._mixed(q[:, :, :1], k, v, bias, is_causal=False)
+        with torch.autocast(q.device.type, enabled=False):
+            others = windowed(q, k, v, mask, days_BT, rate_H, window=self.window, causal=self.causal)
+        return self._joined(torch.cat([lead, others], dim=2))
 
     def _heads(self, x_BTD: Tensor, days_BT: Tensor | None) -> Tensor:
         """Return (B, H, T, d), a view; in full precision with days, which half cannot tell apart: 1,000 round to 4."""
@@ -89,7 +119,12 @@ class Attention(nn.Module):
         d = self.out.in_features // self.n_heads  # fading keys are wider
         with torch.autocast(q.device.type, enabled=False):  # in the precision that the heads have
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal, scale=d**-0.5)
-        return self.out(mixed[..., :d].transpose(1, 2).flatten(-2))
+        return mixed[..., :d]
+
+    def _joined(self, mixed: Tensor) -> Tensor:
+        """Return the heads (B, H, T, d) side by side, through the last linear layer: (B, T, D)."""
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(-2))
+        return out
 
 
 def fading_keys(q: Tensor, k: Tensor, v: Tensor, days_BT: Tensor, rate_H: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from habitus.backbones.dropout import Dropout
+from habitus.backbones.frames import Augment, FrameEmbedding
 from habitus.data.batch import Batch
 from habitus.fields.category import PAD, UNKNOWN
 
@@ -80,6 +81,8 @@ class EventEmbedding(nn.Module):
         value_dropout: share of values of large category fields (over 256 ids) that are read as UNKNOWN in training:
             the network learns what to do with values it has never seen and leans less on rare ones.
         use_time: read age, gap, hour and weekday.
+        groups: names of number fields that are the bands of one spectrum, read together (`frames.py`).
+        augment: how much these are changed in training; None not at all.
     """
 
     def __init__(
@@ -91,12 +94,20 @@ class EventEmbedding(nn.Module):
         *,
         value_dropout: float = 0.0,
         use_time: bool = True,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__()
         self.value_dropout = value_dropout
+        self.groups = {module_key(name): tuple(members) for name, members in (groups or {}).items()}
+        self._grouped = {name for members in self.groups.values() for name in members}
         self._sparse = {name for name, size in sizes.items() if size > _FEW_VALUES}
         self.categories = nn.ModuleDict({module_key(name): _embedding(size, width) for name, size in sizes.items()})
-        self.numbers = nn.ModuleDict({module_key(name): NumberEmbedding(at, width) for name, at in knots.items()})
+        alone = {name: at for name, at in knots.items() if name not in self._grouped}
+        self.numbers = nn.ModuleDict({module_key(name): NumberEmbedding(at, width) for name, at in alone.items()})
+        if self.groups:
+            spectra = {name: FrameEmbedding(len(members), width, augment) for name, members in self.groups.items()}
+            self.spectra = nn.ModuleDict(spectra)
         self.use_time = use_time
         if use_time:
             self.age = PiecewiseLinear(KNOTS_DAYS, width)
@@ -112,12 +123,16 @@ class EventEmbedding(nn.Module):
         `more` are vectors (B, T, D) that a task adds to the sum.
         """
         parts = list(more)
+        for name, members in self.groups.items():
+            bands_BTM = torch.stack([batch.numbers[member][..., 0] for member in members], dim=-1)
+            parts.append(self.spectra[name](bands_BTM, batch.is_step))
         if self.use_time:
             parts += [self.age(batch.age_days), self.gap(batch.gap_days)]
             parts += [self.hour(batch.hour), self.weekday(batch.weekday)]
         if not parts and not batch.ids and not batch.numbers:
             parts = [torch.zeros(*batch.is_step.shape, *self.norm.normalized_shape, device=batch.is_step.device)]
-        return self.vectors(batch.ids, batch.numbers, parts)
+        alone = {name: values for name, values in batch.numbers.items() if name not in self._grouped}
+        return self.vectors(batch.ids, alone, parts)
 
     def vectors(self, ids: Mapping[str, Tensor], numbers: Mapping[str, Tensor], more: Sequence[Tensor]) -> Tensor:
         """Return the vectors (B, T, D) of the fields and of `more`, added, normed and dropped out."""

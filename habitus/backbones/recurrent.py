@@ -72,12 +72,16 @@ class RecurrentStack(nn.Module, ABC):
 
     def forward(self, steps_BTD: Tensor, batch: Batch) -> Tensor:
         """Return step states (B, T, D)."""
+        return self.read(steps_BTD, batch.lengths)
+
+    def read(self, steps_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return step states (B, T, D) of rows of these lengths."""
         states = steps_BTD
         for number, layer in enumerate(self.forward_layers):
             states = self.dropout(states) if number else states
             ahead = layer(states)[0]
             if self.backward_layers:
-                index = _reversing_index(batch.lengths, states.shape[1])[..., None]
+                index = _reversing_index(lengths_B, states.shape[1])[..., None]
                 back = self.backward_layers[number](states.gather(1, index.expand_as(states)))[0]
                 ahead = torch.cat([ahead, back.gather(1, index.expand_as(back))], dim=-1)
             states = ahead

@@ -24,10 +24,11 @@ class Memory:
         keys_values: float32 (L, 2, B, H, capacity, d).
         days: float64 (B, capacity), since any origin.
         n_filled: steps in it, the leading step among them.
+        n_dropped: steps that stood after the leading step and are out of the window by now.
     """
 
-    def __init__(self, keys_values: np.ndarray, days: np.ndarray, n_filled: int) -> None:
-        self.keys_values, self.days, self.n_filled = keys_values, days, n_filled
+    def __init__(self, keys_values: np.ndarray, days: np.ndarray, n_filled: int, n_dropped: int = 0) -> None:
+        self.keys_values, self.days, self.n_filled, self.n_dropped = keys_values, days, n_filled, n_dropped
 
     @classmethod
     def empty(cls, n_layers: int, n_streams: int, n_heads: int, head_width: int) -> Memory:
@@ -36,13 +37,24 @@ class Memory:
         return cls(np.zeros(shape, np.float32), np.zeros((n_streams, _FIRST_CAPACITY)), 0)
 
     def with_room(self, index: int) -> Memory:
-        """Return a memory to write step `index` into: this one, or a copy if another step stands there."""
+        """Return a memory to write into at `index`: this one, or a copy if another step stands there."""
         if index < self.n_filled:
-            return Memory(*self.first(index), index).with_room(index)
+            return Memory(*self.first(index), index, self.n_dropped).with_room(index)
         if index == self.days.shape[1]:  # in place: earlier states read the same steps of the larger arrays
             self.days = np.concatenate([self.days, np.zeros_like(self.days)], axis=1)
             self.keys_values = np.concatenate([self.keys_values, np.zeros_like(self.keys_values)], axis=4)
         return self
+
+    def within(self, window: int | None, index: int) -> Memory:
+        """Return a memory for the step at `index` that need not keep what is out of the window: this one, or a copy.
+
+        Steps are dropped `window` at a time, so that a copy is seldom made; earlier states read the memory as it was.
+        """
+        if window is None or index < 2 * window:
+            return self
+        kept = np.r_[0, index - window + 1 : index]
+        n_dropped = self.n_dropped + index - window
+        return Memory(self.keys_values.take(kept, axis=4), self.days.take(kept, axis=1), window, n_dropped)
 
     def days_ahead(self, days_B: np.ndarray, index: int) -> np.ndarray:
         """Note when step `index` was; return days from it to all steps so far: float32 (B, 1 + index), 0 for the lead.
@@ -86,7 +98,7 @@ class StreamState:
         if self.cell is not None:
             named["cell"] = self.cell.clone()
         if self.memory is not None:
-            keys_values, days = self.memory.first(1 + self.n_steps)
+            keys_values, days = self.memory.first(1 + self.n_steps - self.memory.n_dropped)
             named |= {"keys_values": torch.from_numpy(keys_values), "days": torch.from_numpy(days)}
         return named
 
@@ -102,4 +114,5 @@ class StreamState:
             cell = tensors["cell"].clone() if "cell" in tensors else None
             return cls(n_steps, hidden=tensors["hidden"].clone(), cell=cell)
         keys_values, days = (tensors[name].numpy(force=True).copy() for name in ("keys_values", "days"))
-        return cls(n_steps, memory=Memory(keys_values, days, 1 + n_steps))
+        n_kept = days.shape[1]
+        return cls(n_steps, memory=Memory(keys_values, days, n_kept, 1 + n_steps - n_kept))

@@ -50,6 +50,11 @@ class Transformer:
             the width is not cut by a third to make up for the third matrix, and in having biases).
         residual_gate: x + F(x) * sigmoid(W x + b) in place of x + F(x) around each sublayer (LiGR, Borisyuk et al.
             2025, arXiv:2502.03417; differs from the paper in the bias).
+        window: each step attends to the latest `window` steps, itself included, and to the leading step; not causal, to
+            as many on both sides. None: to all. Time and memory then grow with the length of a row instead of its
+            square (`window.py`). What differs from attending to all: a state knows only the latest
+            n_layers * (window - 1) + 1 events; when not causal the leading step sees all events and is seen by all, so
+            that what lies further away passes through that one state. Rows of at most `window` events are the same.
 
     >>> Transformer(n_layers=1, hidden_size=32).n_heads
     4
@@ -67,6 +72,7 @@ class Transformer:
     max_positions: int = 1024
     feedforward_kind: Literal["gelu", "swiglu"] = "gelu"
     residual_gate: bool = False
+    window: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("hidden_size", "n_layers", "n_heads", "feedforward"):
@@ -85,6 +91,8 @@ class Transformer:
             )
         if self.position == "rotary" and (self.hidden_size // self.n_heads) % 2:
             raise ConfigError("position='rotary' turns pairs: hidden_size / n_heads must be even.")
+        if self.window is not None and self.window < 1:
+            raise ConfigError(f"window={self.window} sees no step; use 1 or more, or leave it out to attend to all.")
         if self.pooling == "cls" and self.causal:
             raise ConfigError("pooling='cls' reads the leading step, which sees nothing when causal; use 'last'.")
 
@@ -92,6 +100,19 @@ class Transformer:
     def is_causal(self) -> bool:
         """Whether a state depends on no later step."""
         return self.causal
+
+    def refuse_rows_of(self, max_length: int) -> None:
+        """Refuse learned positions that end before the longest row does.
+
+        Raises:
+            ConfigError: if they do.
+        """
+        if self.position == "learned" and max_length > self.max_positions:
+            raise ConfigError(
+                f"max_length={max_length} is more than there are learned positions, max_positions="
+                f"{self.max_positions}; use max_positions={max_length}, max_length={self.max_positions}, or "
+                "position='rotary'."
+            )
 
     def build(self) -> TransformerStack:
         """Return the module."""
@@ -216,7 +237,10 @@ class TransformerStack(nn.Module):
 
     def _require_positions(self, n_steps: int) -> None:
         if self.config.position == "learned" and n_steps > self.config.max_positions:
-            raise ConfigError(f"A row of {n_steps} steps exceeds max_positions={self.config.max_positions}; raise it.")
+            raise ConfigError(
+                f"A row of {n_steps} steps exceeds max_positions={self.config.max_positions}, the table of learned "
+                f"positions; use max_positions={n_steps}, a smaller max_length, or position='rotary', which has no end."
+            )
 
     def _require_causal(self, what: str) -> None:
         if not self.config.causal:

@@ -32,6 +32,7 @@ class BagFeatures:
         numbers: event numbers.
         profile: number of ids per profile category.
         profile_numbers: profile numbers.
+        totals: also the number of events and the total of each event number as they are, for amounts that add up.
 
     >>> BagFeatures({"action": 5}, [], {}, []).count_names
     ['action:0', 'action:1', 'action:2', 'action:3', 'action:4']
@@ -41,15 +42,17 @@ class BagFeatures:
     numbers: list[str]
     profile: dict[str, int]
     profile_numbers: list[str]
+    totals: bool = False
 
     @classmethod
-    def of(cls, encoded: EncodedSequences, sizes: dict[str, int]) -> BagFeatures:
+    def of(cls, encoded: EncodedSequences, sizes: dict[str, int], *, totals: bool = False) -> BagFeatures:
         """Take the columns that `encoded` has."""
         return cls(
             fields={name: sizes[name] for name in encoded.ids},
             numbers=list(encoded.numbers),
             profile={name: sizes[name] for name in encoded.profile_ids},
             profile_numbers=list(encoded.profile_numbers),
+            totals=totals,
         )
 
     @property
@@ -77,6 +80,8 @@ class BagFeatures:
         for name in self.numbers:
             pairs += _statistics(encoded, name)
         pairs += self._profile_columns(encoded)
+        if self.totals:
+            pairs += _totals(encoded, self.numbers)
         return [name for name, _ in pairs], np.stack([values for _, values in pairs], axis=1).astype(np.float64)
 
     def _profile_columns(self, encoded: EncodedSequences) -> Columns:
@@ -150,6 +155,13 @@ def _statistics(encoded: EncodedSequences, name: str) -> Columns:
     yield f"largest {name}", _reduce(encoded, np.maximum, values)
     yield f"last {name}", last
     yield f"{name} missing share", _mean(encoded, missing)
+
+
+def _totals(encoded: EncodedSequences, names: list[str]) -> Columns:
+    """Sums, from which a linear model can rebuild a total in the number's own unit, though numbers come scaled."""
+    yield "number of events", encoded.n_events
+    for name in names:
+        yield f"total {name}", np.bincount(_rows(encoded), weights=encoded.numbers[name][:, 0], minlength=len(encoded))
 
 
 def _mean(encoded: EncodedSequences, values: np.ndarray) -> np.ndarray:

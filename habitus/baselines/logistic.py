@@ -13,6 +13,7 @@ import numpy as np
 
 from habitus.baselines.bag import BagFeatures
 from habitus.baselines.base import State, log_loss, sigmoid, softmax, target_of
+from habitus.baselines.matrix import LinearMatrix
 from habitus.data.encode import EncodedSequences
 from habitus.errors import require
 
@@ -49,13 +50,12 @@ class BagLogistic:
     ) -> BagLogistic:
         """Fit with each C in turn and keep the best on `validation`."""
         self.multi_label_ = multi_label
-        self.features_ = BagFeatures.of(train, sizes)
-        self._learn_scaling(self.features_.aggregates(train)[1])
-        x, y = self._matrix(train), target_of(train, n_classes, multi_label)
+        self.matrix_ = LinearMatrix.fit(BagFeatures.of(train, sizes), train)
+        x, y = self.matrix_.of(train), target_of(train, n_classes, multi_label)
         if len(validation) == 0:
             self.C_, (self.coef_, self.intercept_) = C_WITHOUT_VALIDATION, self._solvers(x, y)(C_WITHOUT_VALIDATION)
             return self
-        x_validation, y_validation = self._matrix(validation), target_of(validation, n_classes, multi_label)
+        x_validation, y_validation = self.matrix_.of(validation), target_of(validation, n_classes, multi_label)
         solve, best = self._solvers(x, y), np.inf
         for strength in self.strengths:
             coef, intercept = solve(strength)
@@ -67,32 +67,23 @@ class BagLogistic:
 
     def predict_proba(self, encoded: EncodedSequences) -> np.ndarray:
         """Return probabilities, (n, C)."""
-        return self._probability(self._matrix(encoded), self.coef_, self.intercept_)
+        return self._probability(self.matrix_.of(encoded), self.coef_, self.intercept_)
 
     def to_state(self) -> State:
         """Return coefficients and scaling, and the columns as a document."""
-        tensors = {"coef": self.coef_, "intercept": self.intercept_, "center": self.center_, "scale": self.scale_}
-        return tensors, {"features": self.features_.to_json(), "multi_label": self.multi_label_, "C": self.C_}
+        matrix = self.matrix_
+        tensors = {"coef": self.coef_, "intercept": self.intercept_, "center": matrix.center, "scale": matrix.scale}
+        return tensors, {"features": matrix.features.to_json(), "multi_label": self.multi_label_, "C": self.C_}
 
     @classmethod
     def from_state(cls, tensors: dict[str, np.ndarray], document: dict[str, Any]) -> BagLogistic:
         """Restore a fitted baseline."""
         baseline = cls()
-        for name, values in tensors.items():
-            setattr(baseline, f"{name}_", np.asarray(values))
-        baseline.features_ = BagFeatures.from_json(document["features"])
+        baseline.coef_, baseline.intercept_ = np.asarray(tensors["coef"]), np.asarray(tensors["intercept"])
+        features = BagFeatures.from_json(document["features"])
+        baseline.matrix_ = LinearMatrix(features, np.asarray(tensors["center"]), np.asarray(tensors["scale"]))
         baseline.multi_label_, baseline.C_ = document["multi_label"], document["C"]
         return baseline
-
-    def _learn_scaling(self, aggregates: np.ndarray) -> None:
-        self.center_, scale = aggregates.mean(axis=0), aggregates.std(axis=0)
-        self.scale_ = np.where(scale > 1e-9, scale, 1.0)
-
-    def _matrix(self, encoded: EncodedSequences) -> Any:
-        sparse = require("scipy.sparse", "baselines")
-        counts, (_, aggregates) = self.features_.counts(encoded), self.features_.aggregates(encoded)
-        counts.data = np.log1p(counts.data)
-        return sparse.hstack([counts, sparse.csr_matrix((aggregates - self.center_) / self.scale_)], format="csr")
 
     def _probability(self, x: Any, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
         score = x @ coef.T + intercept

@@ -18,10 +18,15 @@ from habitus import __version__
 from habitus.cli.check import check
 from habitus.cli.evaluate import evaluate, predict, report
 from habitus.cli.fit import compare_classify, fit_classify
+from habitus.cli.forecast import compare_forecast, fit_forecast
+from habitus.cli.generate import compare_generate, fit_generate
 from habitus.cli.help import Command, Group
 from habitus.cli.next_event import compare_next_event, fit_next_event, recommend
 from habitus.cli.output import fail, note
+from habitus.cli.regress import compare_regress, fit_regress
 from habitus.cli.simulate import demo, simulate_installs
+from habitus.cli.tag import compare_tag, fit_tag
+from habitus.cli.transcribe import compare_transcribe, fit_transcribe
 from habitus.errors import ConfigError, HabitusError
 
 STOPPED = 130
@@ -68,7 +73,12 @@ _fit = _group(
     "habitus fit classify --events installs.parquet --examples labels.parquet --target risk --out runs/risk",
 )
 _fit.command("classify", cls=Command)(fit_classify)
+_fit.command("regress", cls=Command)(fit_regress)
 _fit.command("next-event", cls=Command)(fit_next_event)
+_fit.command("generate", cls=Command)(fit_generate)
+_fit.command("tag", cls=Command)(fit_tag)
+_fit.command("transcribe", cls=Command)(fit_transcribe)
+_fit.command("forecast", cls=Command)(fit_forecast)
 app.command("evaluate", cls=Command)(evaluate)
 _compare = _group(
     "compare",
@@ -76,7 +86,12 @@ _compare = _group(
     "habitus compare classify --events installs.parquet --examples labels.parquet --target risk --out runs/compare",
 )
 _compare.command("classify", cls=Command)(compare_classify)
+_compare.command("regress", cls=Command)(compare_regress)
 _compare.command("next-event", cls=Command)(compare_next_event)
+_compare.command("generate", cls=Command)(compare_generate)
+_compare.command("tag", cls=Command)(compare_tag)
+_compare.command("transcribe", cls=Command)(compare_transcribe)
+_compare.command("forecast", cls=Command)(compare_forecast)
 app.command("predict", cls=Command)(predict)
 app.command("recommend", cls=Command)(recommend)
 app.command("check", cls=Command)(check)

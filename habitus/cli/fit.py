@@ -1,4 +1,4 @@
-"""`habitus fit classify` and `habitus compare classify`."""
+"""`habitus fit classify` and `habitus compare classify`, and what all tasks of labelled examples share."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from habitus.errors import ConfigError
 if TYPE_CHECKING:
     from habitus.training import Callback
 
-_MAIN = ("auc", "pr_auc", "log_loss", "brier")
-_OPTIONS = (opt.TARGET, opt.SEED, opt.TRAINING, opt.SETTING, opt.SPLITTING, opt.READING, opt.LENGTH)
+_MAIN = ("auc", "pr_auc", "log_loss", "brier", "pinball", "mae", "rmse", "r2")
+_SHARED = {**opt.TARGET, **opt.SEED, **opt.TRAINING, **opt.SETTING, **opt.SPLITTING, **opt.READING, **opt.LENGTH}
+_FLAGS = {**opt.BACKBONE, **_SHARED}
 
 
-@opt.with_options(opt.BACKBONE, *_OPTIONS)
+@opt.with_options(_FLAGS)
 def fit_classify(
     ctx: typer.Context,
     events: opt.Events,
@@ -42,7 +43,61 @@ def fit_classify(
 
         habitus fit classify --events installs.parquet --examples labels.parquet --target risk --out runs/risk
     """
-    plan = build_plan(read_settings(config, given, CLASSIFY))
+    run_labelled_fit(
+        ctx, CLASSIFY, given, _FLAGS, events, examples, out, config=config, resume=resume, as_json=as_json, quiet=quiet
+    )  # fmt: skip
+
+
+@opt.with_options(_SHARED)
+def compare_classify(
+    ctx: typer.Context,
+    events: opt.Events,
+    examples: opt.Table,
+    out: opt.Out,
+    config: opt.Config = None,
+    backbones: opt.Backbones = "transformer,gru",
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    **given: Any,
+) -> None:
+    """Train several classifiers on the same rows.
+
+    Says which is best, counting rivals included, or that it is a tie. Writes compare.json and report.html.
+
+    Example:
+
+        habitus compare classify --events installs.parquet --examples labels.parquet --target risk --out runs/compare
+    """
+    run_labelled_compare(
+        ctx, CLASSIFY, given, _SHARED, events, examples, out, backbones=backbones, config=config, as_json=as_json,
+        quiet=quiet,
+    )  # fmt: skip
+
+
+def run_labelled_fit(
+    ctx: typer.Context,
+    task: str,
+    given: Mapping[str, Any],
+    flags: Mapping[str, opt.Flag],
+    events: str,
+    examples: str,
+    out: Path,
+    *,
+    config: Path | None,
+    resume: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Fit a model of labelled examples, write its run folder and print its evaluation.
+
+    Args:
+        ctx: of the command, for what was typed.
+        task: its name.
+        given: options by their names in Python.
+        flags: what these options mean.
+        events, examples, out, config, resume, as_json, quiet: as the options say.
+    """
+    plan = build_plan(read_settings(config, given, task, flags))
     refuse_file(out)
     from habitus.audit import find_leaks
     from habitus.evaluate.run import fit_run
@@ -71,27 +126,22 @@ def fit_classify(
     wrote_run(out, f"habitus predict {out} --events NEW_EVENTS --out scores.parquet")
 
 
-@opt.with_options(*_OPTIONS)
-def compare_classify(
+def run_labelled_compare(
     ctx: typer.Context,
-    events: opt.Events,
-    examples: opt.Table,
-    out: opt.Out,
-    config: opt.Config = None,
-    backbones: opt.Backbones = "transformer,gru",
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    task: str,
+    given: Mapping[str, Any],
+    flags: Mapping[str, opt.Flag],
+    events: str,
+    examples: str,
+    out: Path,
+    *,
+    backbones: str,
+    config: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Train several classifiers on the same rows.
-
-    Says which is best, counting rivals included, or that it is a tie. Writes compare.json and report.html.
-
-    Example:
-
-        habitus compare classify --events installs.parquet --examples labels.parquet --target risk --out runs/compare
-    """
-    plan = build_plan(read_settings(config, given, CLASSIFY), named(backbones))
+    """Fit a model of each backbone on the same examples, and print who is best; arguments as for a fit."""
+    plan = build_plan(read_settings(config, given, task, flags), named(backbones))
     refuse_file(out)
     from habitus.audit import find_leaks
     from habitus.evaluate.compare import compare_run
@@ -171,24 +221,28 @@ def print_differences(differences: Mapping[str, Any]) -> None:
 def _cell(interval: Mapping[str, float | None] | None, *, signed: bool = False) -> str:
     if interval is None or interval["value"] is None:
         return "–"
-    form = "+.3f" if signed else ".3f"
-    if interval["low"] is None or interval["high"] is None:
-        return format(interval["value"], form)
-    return f"{interval['value']:{form}} [{interval['low']:{form}}, {interval['high']:{form}}]"
+    value, low, high = interval["value"], interval["low"], interval["high"]
+    form = ("+" if signed else "") + (".3f" if abs(value) < 100 else ",.1f")
+    return f"{value:{form}}" if low is None or high is None else f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def _sentence(evaluation: Mapping[str, Any]) -> str:
-    """Say whether the model beats its best rival in AUC."""
-    values = {name: (metrics.get("auc") or {}).get("value") for name, metrics in evaluation["baselines"].items()}
-    known = {name: value for name, value in values.items() if value is not None}
+    """Say whether the model beats its best rival in the task's main metric."""
+    from habitus.evaluate._words import lower_is_better, metric_name
+
+    main = evaluation["primary"]
+    name, sign = metric_name(main), -1 if lower_is_better(main) else 1
+    values = {rival: (metrics.get(main) or {}).get("value") for rival, metrics in evaluation["baselines"].items()}
+    known = {rival: sign * value for rival, value in values.items() if value is not None}
     if not known:
-        return "No rival could be judged beside the model in AUC."
-    rival = max(known, key=lambda name: known[name])
-    gap = evaluation["differences"][f"model - {rival}"]["auc"]
+        return f"No rival could be judged beside the model in {name}."
+    rival = max(known, key=lambda one: known[one])
+    gap = evaluation["differences"][f"model - {rival}"][main]
+    shown = f"in {name} ({_cell(gap, signed=True)})"
     if gap["low"] is None or gap["low"] <= 0 <= gap["high"]:
-        return f"A tie: the model and its best rival, {rival}, cannot be told apart in AUC ({_cell(gap, signed=True)})."
-    verb = "beats" if gap["low"] > 0 else "does not beat"
-    return f"The model {verb} its best rival, {rival}, in AUC ({_cell(gap, signed=True)})."
+        return f"A tie: the model and its best rival, {rival}, cannot be told apart {shown}."
+    verb = "beats" if (gap["low"] > 0) == (sign > 0) else "does not beat"
+    return f"The model {verb} its best rival, {rival}, {shown}."
 
 
 def say_data(out: Path) -> None:

@@ -126,6 +126,7 @@ ALL: Mapping[str, Flag] = {
     "backbone": Flag(str, "backbone.name", "Body: transformer, gru, lstm or rnn.", "transformer", "Training"),
 }  # fmt: skip
 _METAVARS = {
+    "value": "NAME",
     "target": "NAME",
     "drop": "NAME",
     "item": "FIELD",

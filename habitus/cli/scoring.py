@@ -55,8 +55,13 @@ def refuse_format(out: Path) -> None:
 
 def write_scores(scores: pl.DataFrame, out: Path) -> Path:
     """Write scores in the format that the file's name says, whole or not at all."""
+    import polars as pl
+
     from habitus.atomic import write_file
 
+    lists = [name for name, dtype in scores.schema.items() if isinstance(dtype, pl.List)]
+    if lists and out.suffix == ".csv":
+        raise ConfigError(f"--out '{out}': column '{lists[0]}' holds lists, which a CSV cannot; end it in .parquet.")
     content = io.BytesIO()
     writers: dict[str, Any] = {".parquet": scores.write_parquet, ".csv": scores.write_csv, ".arrow": scores.write_ipc}
     writers[out.suffix](content)

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 Settings = dict[str, Any]
 
 SECTIONS = ("task", "backbone", "data", "split", "training", "options")
-CLASSIFY, NEXT_EVENT = "classify", "next-event"
+CLASSIFY, REGRESS, NEXT_EVENT = "classify", "regress", "next-event"
 TASK_NAMES = tuple(SPECS)
-TASK_KEYS = ("name", "target", "class_weight", "positive")  # of classify; those of other tasks are their options
+TASK_KEYS = {  # of labelled examples; those of other tasks are their options
+    CLASSIFY: ("name", "target", "class_weight", "positive"),
+    REGRESS: ("name", "target", "loss", "log", "quantiles", "huber_delta"),
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def build_plan(settings: Settings, backbones: Sequence[str] = ()) -> Plan:
         backbones: names to compare; the [backbone] section tunes the one that it names. Empty: that one alone.
     """
     data, split = build_data(settings), build_split(settings)
-    if task_of(settings) == CLASSIFY and target_of(settings) is None:
+    if task_of(settings) in TASK_KEYS and target_of(settings) is None:
         raise ConfigError(
             "No target is given; name the column of the examples to predict with --target, or as target in [task]."
         )
@@ -207,8 +210,8 @@ def _check_task(section: Mapping[str, Any]) -> None:
     name = section.get("name", CLASSIFY)
     if name not in TASK_NAMES:
         raise ConfigError(f"[task]: there is no task '{name}'; {did_you_mean(str(name), TASK_NAMES)}")
-    if name == CLASSIFY and "name" in section:
-        check_keys(section, TASK_KEYS, "[task]")
+    if name in TASK_KEYS and "name" in section:
+        check_keys(section, TASK_KEYS[name], "[task]")
 
 
 def _take_task(section: dict[str, Any], task: str | None, where: str) -> None:
@@ -243,7 +246,7 @@ def _put(settings: Settings, key: str, value: Any) -> None:
 def _value(name: str, value: Any) -> Any:
     if name == "field":
         return dict(_field(text) for text in value)
-    if name == "target":
+    if name == "target" and not isinstance(value, str):
         return value[0] if len(value) == 1 else list(value)
     return list(value) if isinstance(value, list | tuple) else value
 

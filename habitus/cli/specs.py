@@ -31,5 +31,22 @@ _LABELLED = TaskSpec(split="habitus.data.split:Split", model="habitus.model:Labe
 
 SPECS = {
     "classify": _LABELLED,
+    "regress": _LABELLED,
     "next-event": TaskSpec(split="habitus.data.next_split:NextSplit", model="habitus.model:NextEventModel"),
+    "generate": TaskSpec(
+        split="habitus.data.pair_split:PairSplit",
+        model="habitus.model.generate_pairs:GenerateModel",
+        data="habitus.data.pairs:PairData",
+    ),
+    "forecast": TaskSpec(
+        split="habitus.data.series_split:SeriesSplit",
+        model="habitus.model.forecast:ForecastModel",
+        data="habitus.data.series:SeriesData",
+    ),
+    "tag": TaskSpec(split="habitus.data.tag_split:TagSplit", model="habitus.model.tag:TagModel"),
+    "transcribe": TaskSpec(
+        split="habitus.data.speech_split:SpeechSplit",
+        model="habitus.model.transcribe:TranscribeModel",
+        data="habitus.data.utterances:SpeechData",
+    ),
 }

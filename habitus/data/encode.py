@@ -134,6 +134,15 @@ class Encoder:
         return _knots(self.fields)
 
     @property
+    def groups(self) -> dict[str, list[str]]:
+        """Names of the number fields of each group, in the order of the schema."""
+        found: dict[str, list[str]] = {}
+        for name, fitted in self.fields.items():
+            if isinstance(fitted, Scaler) and fitted.spec.group is not None:
+                found.setdefault(fitted.spec.group, []).append(name)
+        return found
+
+    @property
     def profile_knots(self) -> dict[str, list[float]]:
         """Training quantiles of each profile field that is read as a number."""
         return _knots(self.profile)

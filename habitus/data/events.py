@@ -18,6 +18,7 @@ from habitus.data.columns import Reading, read_entity, read_field
 from habitus.data.inference import find_entity, find_time, infer_fields
 from habitus.data.rejects import Rejects
 from habitus.data.rows import Rows, read_rows
+from habitus.data.sound_log import audio_of
 from habitus.data.sources import Source, open_source
 from habitus.data.timestamps import TimeColumn, TimeUnit, naive_sentence, read_time
 from habitus.errors import ConfigError, DataError, did_you_mean
@@ -60,7 +61,7 @@ def read_events(
 
     Args:
         source: path of a Parquet, CSV, TSV, Arrow or Feather file, a folder of them or a glob; or a pyarrow, Polars
-            or pandas table.
+            or pandas table; or a folder of sound files, each an entity whose events are its frames.
         schema: of a saved model: its columns are required and extra ones ignored. None infers one.
         entity: column that says whose event it is; None looks for a well-known name.
         time: column that says when.
@@ -77,10 +78,11 @@ def read_events(
     >>> log.frame.collect().columns
     ['user_id', 'timestamp', 'item_id', '_row']
     """
-    opened = open_source(source)
+    opened = open_source(source, None if schema is None else audio_of(schema))
     if schema is not None:
         return _read_known(opened, schema, entity, time, time_zone, time_unit)
-    return _read_new(opened, entity, time, as_fields(fields), time_zone, time_unit, drop)
+    decided = {**(opened.sound.fields if opened.sound else {}), **as_fields(fields)}
+    return _read_new(opened, entity, time, decided, time_zone, time_unit, drop)
 
 
 def entity_dtype(events: pl.LazyFrame, examples: pl.DataFrame, entity: str) -> pl.DataType:
@@ -173,7 +175,8 @@ def _read(source: Source, schema: Schema, whose: Reading, column: TimeColumn, sa
     rows = read_rows(source, [whose, column.reading, *others])
     refuse_useless(source, rows, column.reading.name, "log")
     notes = [*source.notes, *column.notes, *said, *rows.notes]
-    return EventLog(rows.frame, schema, source.label.strip("'"), rows.rejects, notes, tuple(source.columns))
+    rejects = source.sound.rejects.before(rows.rejects) if source.sound else rows.rejects
+    return EventLog(rows.frame, schema, source.label.strip("'"), rejects, notes, tuple(source.columns))
 
 
 def refuse_useless(source: Source, rows: Rows, time: str, what: str) -> None:

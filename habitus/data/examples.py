@@ -20,6 +20,7 @@ from habitus.data.events import EventLog, as_fields, entity_dtype, extra_note, r
 from habitus.data.inference import find_column, find_entity, infer_fields
 from habitus.data.rejects import Rejects
 from habitus.data.rows import Rows, read_rows
+from habitus.data.sound_log import SOUND_ENDING, audio_of
 from habitus.data.sources import ROW, Source, open_source, readable
 from habitus.data.targets import pack_targets, packed_name, read_targets
 from habitus.data.timestamps import UTC_TIME, TimeColumn, read_time
@@ -241,6 +242,8 @@ def _collect(
 ) -> tuple[pl.DataFrame, list[str]]:
     with readable(source.label):
         frame = rows.frame.collect(engine="streaming").sort(ROW).drop(ROW)
+    if audio_of(events.schema) is not None:  # a recording is called by its path without the ending
+        frame = frame.with_columns(pl.col(entity).cast(pl.String).str.replace(SOUND_ENDING, ""))
     if not derive:
         return frame, []
     note = (

@@ -43,7 +43,34 @@ class HistoryTensors:
         """Return windows as inputs alone; `at_us` (n,) says when the next event happens, where that is a given."""
         return self._batch(windows.start, windows.lengths, at_us=at_us, with_targets=False)
 
-    def _batch(self, start: np.ndarray, length: np.ndarray, *, at_us: np.ndarray | None, with_targets: bool) -> Batch:
+    def steps(self, windows: Windows) -> Batch:
+        """Return windows as inputs alone for answers at every step: no age depends on what comes after."""
+        return self._batch(windows.start, windows.lengths, at_us=None, with_targets=False, at_every_step=True)
+
+    def write(self, at: np.ndarray, values: dict[str, np.ndarray], time_us: np.ndarray) -> None:
+        """Put an event at each position `at` (n,), where room was left after an earlier event of the same history.
+
+        Args:
+            at: int64 (n,), none of them the first of a history.
+            values: of some fields, (n,) ids or (n, 2) numbers; other fields stay as the room has them.
+            time_us: int64 (n,), when the events happen.
+        """
+        place, moment = torch.from_numpy(at), torch.from_numpy(time_us)
+        for name, found in values.items():
+            table = self._ids[name] if name in self._ids else self._numbers[name]
+            table[place] = torch.from_numpy(found).to(table.dtype)
+        self._gap_days[place] = ((moment - self._time_us[place - 1]).double() / DAY_US).float()
+        self._time_us[place] = moment
+
+    def _batch(
+        self,
+        start: np.ndarray,
+        length: np.ndarray,
+        *,
+        at_us: np.ndarray | None,
+        with_targets: bool,
+        at_every_step: bool = False,
+    ) -> Batch:
         own = torch.from_numpy(np.ascontiguousarray(length))
         lengths = own.clamp_min(1)
         n_steps = int(lengths.max())
@@ -52,7 +79,7 @@ class HistoryTensors:
         index = torch.from_numpy(np.ascontiguousarray(start))[:, None] + steps
         index = torch.where(is_step & (own > 0)[:, None], index, self._n_events)
         time_us = self._time_us[index]
-        origin_us = time_us[:, :1] if with_targets else time_us.gather(1, (lengths - 1)[:, None])
+        origin_us = time_us[:, :1] if with_targets or at_every_step else time_us.gather(1, (lengths - 1)[:, None])
         day = time_us.div(DAY_US, rounding_mode="floor")
         return Batch(
             ids={name: ids[index].long().masked_fill_(~is_step, PAD) for name, ids in self._ids.items()},
@@ -69,7 +96,9 @@ class HistoryTensors:
             offset=None,
             target=None,
             has_padding=bool((lengths != n_steps).any()),
-            upcoming=self._upcoming(index, is_step, lengths, at_us, with_targets=with_targets),
+            upcoming=None
+            if at_every_step
+            else self._upcoming(index, is_step, lengths, at_us, with_targets=with_targets),
         )
 
     def _upcoming(

@@ -76,6 +76,19 @@ class Rejects:
         reasons = "; ".join(f"{count:,} because {reason}" for reason, count in ordered)
         return f"{self.total:,} of {self.n_rows:,} rows were rejected: {reasons}."
 
+    def before(self, others: Rejects) -> Rejects:
+        """Return these and then others, counted together.
+
+        >>> Rejects(1, {"the file is empty (0 bytes)": 1}).before(Rejects(n_rows=9)).total
+        1
+        """
+        if not self:
+            return others
+        counts = dict(self.counts)
+        for reason, count in others.counts.items():
+            counts[reason] = counts.get(reason, 0) + count
+        return Rejects(self.total + others.n_rows, counts, [*self.samples, *others.samples][:MAX_SAMPLES])
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data for reports."""
         return {

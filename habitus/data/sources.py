@@ -1,9 +1,9 @@
 """Sources: turn what a user calls "my log" into one lazy frame with a row number.
 
 A path (Parquet, CSV, TSV, Arrow or Feather; a folder of them, Hive-like subfolders too; a glob), a pyarrow table, a
-Polars frame (lazy stays lazy) or a pandas frame. Files are read in sorted path order; hidden files and markers such
-as `_SUCCESS` are skipped. CSV columns are all read as text (so that "007" stays "007"); what they mean is decided
-later. Knows nothing about entities or times.
+Polars frame (lazy stays lazy), a pandas frame, or a folder of sound (`sound_log.py`). Files are read in sorted path
+order; hidden files and markers such as `_SUCCESS` are skipped. CSV columns are all read as text (so that "007" stays
+"007"); what they mean is decided later. Knows nothing about entities or times.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import gzip
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -24,6 +24,8 @@ from urllib.parse import unquote
 import polars as pl
 import pyarrow as pa
 
+from habitus.data.mel import Audio
+from habitus.data.sound_log import SoundLog, is_sound, sound_log
 from habitus.errors import DataError
 
 ROW = "_row"
@@ -49,6 +51,7 @@ class Source:
         is_text: whether all columns are text only because the file format (CSV) has no types.
         files: the files, in reading order; empty for a table in memory.
         notes: sentences to say aloud.
+        sound: of a folder of sound, what its columns mean and which files were refused.
     """
 
     frame: pl.LazyFrame
@@ -56,6 +59,7 @@ class Source:
     is_text: bool = False
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    sound: SoundLog | None = None
 
     @cached_property
     def columns(self) -> dict[str, pl.DataType]:
@@ -77,8 +81,8 @@ class Source:
         return self.files[file], row - self._starts[file] + 1
 
 
-def open_source(source: Any) -> Source:
-    """Open a log, or a table of examples.
+def open_source(source: Any, audio: Audio | None = None) -> Source:
+    """Open a log, or a table of examples; `audio` says how a fitted model reads sound.
 
     >>> open_source(pl.DataFrame({"user_id": [1, 2]})).frame.collect().to_dict(as_series=False)
     {'_row': [0, 1], 'user_id': [1, 2]}
@@ -87,7 +91,7 @@ def open_source(source: Any) -> Source:
         DataError: if nothing readable was given.
     """
     if isinstance(source, str | Path):
-        return _from_path(str(source))
+        return _from_sound(str(source), audio) if is_sound(source) else _from_path(str(source))
     if isinstance(source, pl.LazyFrame):
         return _from_frame(source, "the Polars frame")
     if isinstance(source, pl.DataFrame):
@@ -117,6 +121,11 @@ def _from_frame(frame: pl.LazyFrame, label: str, notes: Iterable[str] = ()) -> S
         frame = frame.drop(ROW)
         said.append(f"Column '{ROW}' of {label} is ignored: rows are numbered anew in reading order.")
     return Source(frame.with_row_index(ROW), label, notes=tuple(said))
+
+
+def _from_sound(text: str, audio: Audio | None) -> Source:
+    log = sound_log(text, audio)
+    return replace(_from_frame(log.frame.lazy(), f"'{text}'", log.notes), sound=log)
 
 
 def _from_arrow(table: pa.Table | pa.RecordBatch) -> Source:

@@ -108,7 +108,9 @@ def learning(history: Sequence[Record]) -> dict[str, Any]:
     losses = [line for name in ("train_loss", "validation_loss") if (line := lines[name])]
     metric = lines["validation_metric"]
     named = next((str(row["monitor"]) for row in rows if row.get("monitor")), "metric")
-    label = f"validation {words.metric_name(named)}" if named in words.METRICS else "validation metric"  # our own words
+    plain = named.removeprefix("negative ")
+    label = f"validation {words.metric_name(plain)}" if plain in words.METRICS else "validation metric"  # our own words
+    label += ", negated" if plain != named and plain in words.METRICS else ""
     return {
         "loss_chart": charts.learning_chart("loss", losses, axis, "loss", where) if losses else None,
         "metric_chart": charts.learning_chart("metric", [metric], axis, label, where) if metric else None,

@@ -63,6 +63,13 @@ METRICS = {
     "rmse": ("RMSE", "the root of the mean squared error; large misses count more; lower is better"),
     "mse": ("MSE", "the mean squared error; lower is better"),
     "r2": ("R²", "the share of the variance that is explained; 0 is the mean's, below it is worse"),
+    "median_absolute_error": ("median error", "half of the answers are no further off than this; lower is better"),
+    "bias": ("bias", "the mean of answer less truth; near 0 is better"),
+    "pinball": ("pinball loss", "how far off the quantiles are, each side at its level's price; lower is better"),
+    **{
+        f"coverage_{share}": (f"coverage {share}", f"the share of truths between two quantiles; {share} % is honest")
+        for share in (50, 60, 80, 90, 95, 98)
+    },
     "bleu": ("BLEU", "how many runs of one to four words agree with the reference, 0 to 100"),
     "chrf": ("chrF", "how many runs of characters agree with the reference, 0 to 100"),
     "wer": ("word error rate", "words to change, add or remove over words spoken; lower is better"),
@@ -193,6 +200,7 @@ def _about_size(metrics: Record, data: Record) -> list[str]:
         found.append(
             f"The target is true in {percent(seen)} of training examples but {percent(rate)} of test examples."
         )
+    found += _about_numbers(Estimate.read(_record(metrics, "metrics").get("r2")))
     score = Estimate.read(_record(metrics, "metrics").get("auc"))
     if score and (score.high if score.high is not None else score.value) < 0.5:
         found.append(f"AUC {decimal(score.value)} is below guessing: suspect swapped labels or a fit that failed.")
@@ -201,6 +209,17 @@ def _about_size(metrics: Record, data: Record) -> list[str]:
             f"AUC {decimal(score.value)} is nearly perfect. Behaviour is seldom so plain: suspect a leak first."
         )
     return found
+
+
+def _about_numbers(r2: Estimate | None) -> list[str]:
+    if r2 and r2.value < 0:
+        return [
+            f"R² {decimal(r2.value)} is below 0: in squared error the mean of the test targets does better. A median "
+            "may stand so where the tail is long; a mean should not."
+        ]
+    if r2 and r2.value > 0.985:
+        return [f"R² {decimal(r2.value)} is nearly perfect. Behaviour is seldom so plain: suspect a leak first."]
+    return []
 
 
 def _about_data(data: Record) -> list[str]:

@@ -17,16 +17,15 @@ from habitus.data.split import Split
 from habitus.errors import ConfigError
 from habitus.evaluate.folder import run_facts, write_json, write_report_if_possible
 from habitus.evaluate.run import Audit, audited, write_run
-from habitus.evaluation import difference
-from habitus.metrics import Interval
+from habitus.evaluate.task_verdict import verdict
 from habitus.model import LabelledModel, Options
 from habitus.prepared import Prepared, prepare
-from habitus.tasks import Backbone, Classify
+from habitus.tasks import Backbone, Task
 from habitus.training import Callback, Training
 
 
 def compare_run(
-    task: Classify,
+    task: Task,
     backbones: Mapping[str, Backbone],
     events: Any,
     examples: Any,
@@ -103,21 +102,23 @@ def _all_scores(models: Mapping[str, LabelledModel]) -> Any:
     scores = first.evaluation_.scores
     for model in others:
         assert model.evaluation_ is not None
-        own = [name for name in model.evaluation_.scores.columns if name.split("_")[0] == "probability"]
-        renamed = {name: name.replace("probability", model.name, 1) for name in own}
+        own = [name for name in model.evaluation_.scores.columns if name.split("_")[0] == model.task.score_name]
+        renamed = {name: name.replace(model.task.score_name, model.name, 1) for name in own}
         scores = scores.with_columns(*model.evaluation_.scores.select(own).rename(renamed).get_columns())
     return scores
 
 
-def _document(task: Classify, models: Mapping[str, LabelledModel], prepared: Prepared) -> dict[str, Any]:
+def _document(task: Task, models: Mapping[str, LabelledModel], prepared: Prepared) -> dict[str, Any]:
     answers, target = _answers(task, models)
     costs = _costs(list(models.values()))
-    entries: dict[str, Any] = {}
-    for name, answer in answers.items():
-        metrics = {key: interval.to_json() for key, interval in task.metrics(target, answer).items()}
-        entries[name] = {"metrics": metrics, **costs.get(name, {})}
-    first = next(iter(answers))
-    pairs = {f"{first} - {name}": difference(task, target, answers[first], answers[name]) for name in list(answers)[1:]}
+    metrics = {name: task.metrics(target, answer) for name, answer in answers.items()}
+    entries = {
+        name: {"metrics": {key: interval.to_json() for key, interval in found.items()}, **costs.get(name, {})}
+        for name, found in metrics.items()
+    }
+    first, *others = answers
+    pairs = {f"{first} - {name}": task.differences(target, answers[first], answers[name]) for name in others}
+    values = {name: found[task.monitor].value for name, found in metrics.items()}
     return {
         "task": task.name,
         "target": task.target if isinstance(task.target, str) else list(task.target),
@@ -126,7 +127,7 @@ def _document(task: Classify, models: Mapping[str, LabelledModel], prepared: Pre
         "primary": task.monitor,
         "models": entries,
         "differences": {pair: {k: v.to_json() for k, v in found.items()} for pair, found in pairs.items()},
-        "verdict": verdict(task, target, answers),
+        "verdict": verdict(task, target, answers, values, len(target)),
     }
 
 
@@ -143,42 +144,11 @@ def _costs(models: Sequence[LabelledModel]) -> dict[str, dict[str, float]]:
     return known
 
 
-def _answers(task: Classify, models: Mapping[str, LabelledModel]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return test answers (n, C) of every model and rival, models first, and the targets."""
+def _answers(task: Task, models: Mapping[str, LabelledModel]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return test answers of every model and rival, models first, and the targets."""
     first = next(iter(models.values()))
     answers = {model.name: model.test_answers_["model"] for model in models.values()}
     answers |= {rival.name: first.test_answers_[rival.name] for rival in first.baselines_}
     assert first.evaluation_ is not None
     target_columns = [task.target] if isinstance(task.target, str) else list(task.target)
     return answers, task.encode_target(first.evaluation_.scores.select(target_columns))
-
-
-def verdict(task: Classify, target: np.ndarray, answers: Mapping[str, np.ndarray]) -> str:
-    """Say who wins on AUC or that it is a tie: a win is a paired 95 % interval above 0.
-
-    The leader is compared with every other one; those whose difference includes 0 tie with it.
-    """
-    auc = {name: task.metrics(target, answer, n_bootstrap=0)["auc"].value for name, answer in answers.items()}
-    leader = max(auc, key=lambda name: auc[name])
-    gaps = {name: difference(task, target, answers[leader], answers[name])["auc"] for name in auc if name != leader}
-    tied = [name for name, gap in gaps.items() if not gap.low > 0]
-    figure = f"AUC {auc[leader]:.3f}, n = {len(target):,}"
-    if tied:
-        sentence = f"A tie: {leader} ({figure}) and {_listed(tied)} cannot be told apart on these examples."
-        below = [name for name in gaps if name not in tied]
-        best_below = max(below, key=lambda name: auc[name], default=None)
-        if best_below is None:
-            return sentence
-        return f"{sentence} Below them: {best_below}, by {_signed(gaps[best_below])}."
-    if not gaps:
-        return f"{leader} stands alone: {figure}."
-    nearest = max(auc.keys() - {leader}, key=lambda name: auc[name])
-    return f"{leader} wins ({figure}): above {nearest}, the next best, by {_signed(gaps[nearest])}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _signed(gap: Interval) -> str:
-    return f"{gap.value:+.3f} (95 % interval {gap.low:+.3f} to {gap.high:+.3f})"

@@ -16,7 +16,7 @@ from habitus.data.next_split import NextSplit
 from habitus.data.options import Data
 from habitus.errors import ConfigError
 from habitus.evaluate.folder import finite, remove_stale, run_facts, write_json, write_report_if_possible
-from habitus.evaluate.next_ranks import Ranks, headline_ranks, model_ranks
+from habitus.evaluate.next_ranks import Ranks, headline_ranks
 from habitus.evaluate.next_run import write_next_run
 from habitus.metrics import Interval
 from habitus.metrics.rank import paired_rank_difference, rank_values
@@ -117,7 +117,7 @@ def _all_ranks(models: Sequence[NextEventModel], prepared: PreparedNext) -> Rank
     first, *others = models
     ranks = headline_ranks(first, prepared)
     found = {first.name: ranks.by_name[first.name]}
-    found |= {model.name: model_ranks(model, prepared, ranks.questions) for model in others}
+    found |= {model.name: headline_ranks(model, prepared).by_name[model.name] for model in others}
     return Ranks(ranks.questions, found | ranks.by_name)
 
 

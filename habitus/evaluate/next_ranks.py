@@ -40,9 +40,12 @@ def headline_ranks(model: NextEventModel, prepared: PreparedNext, most: int | No
     Args:
         model: fitted on `prepared`.
         prepared: with a test part.
-        most: questions at most, spread evenly over all; None takes all.
+        most: questions at most, spread evenly over all, if they must be asked again; None takes all.
     """
     questions = next(iter(prepared.test().values()))
+    known = _known_ranks(model, questions)
+    if known is not None:
+        return Ranks(questions, known)
     if most is not None:
         questions = questions.first(most)
     found = {model.name: model_ranks(model, prepared, questions)}
@@ -51,9 +54,18 @@ def headline_ranks(model: NextEventModel, prepared: PreparedNext, most: int | No
 
 
 def model_ranks(model: NextEventModel, prepared: PreparedNext, questions: Questions) -> np.ndarray:
-    """Return the rank of each true item, int64 (q,)."""
+    """Return the rank of each true item, int64 (q,), of any questions."""
     tensors = HistoryTensors(prepared.histories)
     return rank_targets(model.network_, tensors, asked(model, questions), filter_seen=model.filter_seen_)
+
+
+def _known_ranks(model: NextEventModel, questions: Questions) -> dict[str, np.ndarray] | None:
+    """Return the ranks that the evaluation of the fit kept, by name; None if there is none of these questions."""
+    evaluation = getattr(model, "evaluation_", None)  # a loaded model has none
+    judged = None if evaluation is None else evaluation.headline
+    if judged is None or judged.ranks is None or len(judged.ranks) != len(questions):
+        return None
+    return {model.name: judged.ranks, **judged.rival_ranks}
 
 
 def by_popularity(ranks: Ranks, popularity: np.ndarray) -> list[dict[str, object]]:

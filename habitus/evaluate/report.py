@@ -8,7 +8,7 @@ and the same files give the same bytes. Ids and names come from data: every one 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from habitus.evaluate import _words as words
 from habitus.evaluate._numbers import Estimate
 from habitus.evaluate._page import Run, details, groups, listed, rendered
 from habitus.evaluate.next_report import next_context
+from habitus.evaluate.number_panels import number_context
 from habitus.evaluate.task_report import task_context
 
 _LABELLED = ("classify", "regress")
@@ -71,7 +72,9 @@ def _context(run: Run) -> dict[str, Any]:
     rows = tables.model_rows(run.metrics, run.compare, model_name)
     differences = tables.difference_rows(run.metrics, run.compare, model_name, [row.name for row in rows])
     answer = tables.answer(run.metrics, run.compare, rows, differences, main)
-    scores = _scores(run, [row.name for row in rows[1:]])
+    is_number = run.metrics.get("task") == "regress"
+    scores = None if is_number else _scores(run, [row.name for row in rows[1:]])
+    numbers = number_context(run) if is_number else {}
     return {
         **details(run),
         "metrics": run.metrics,
@@ -89,6 +92,7 @@ def _context(run: Run) -> dict[str, Any]:
         "explained": {name: words.METRICS[name][1] for row in rows for name in row.cells if name in words.METRICS},
         "rows": tables.on_a_scale(rows, main),
         "differences": tables.on_a_scale(differences, main, zero=True),
+        **numbers,
         **panels.cost(rows, main),
         **panels.curves(scores, model_name),
         **panels.bands(scores),
@@ -104,9 +108,15 @@ def _context(run: Run) -> dict[str, Any]:
             run.history,
             standing=answer["standing"],
             n_intervals=sum(row.n_judged for row in differences),
-            n_unusable=scores.n_unusable if scores else 0,
+            n_unusable=_n_unusable(scores, numbers),
         ),
     }
+
+
+def _n_unusable(scores: sc.Scores | None, numbers: Mapping[str, Any]) -> int:
+    if scores is not None:
+        return scores.n_unusable
+    return int(tables.records(numbers, "numbers").get("n_unusable", 0))
 
 
 def _scores(run: Run, rivals: Sequence[str]) -> sc.Scores | None:

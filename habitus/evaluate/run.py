@@ -19,7 +19,6 @@ from habitus.data.events import EventLog
 from habitus.data.examples import Examples
 from habitus.evaluate.folder import remove_stale, run_facts, write_json, write_report_if_possible
 from habitus.evaluate.summary import describe
-from habitus.metrics import confusion_matrix
 from habitus.model import LabelledModel
 from habitus.prepared import Prepared, prepare
 from habitus.training import Callback
@@ -95,40 +94,29 @@ def audited(prepared: Prepared, audit: Audit | None) -> list[dict[str, Any]] | N
 
 
 def metrics_document(model: LabelledModel, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `metrics.json` holds: the evaluation, the confusion table and facts of the run."""
+    """Return what `metrics.json` holds: the evaluation, what the task adds to it, and facts of the run."""
     evaluation, task = model.evaluation_, model.task
     assert evaluation is not None
     document = evaluation.to_json() | {
         "model": model.name,
         "primary": task.monitor,
-        "labels": task.classes_,
         "calibration": {"kind": model.calibration_.kind},
         "best_epoch": model.result_.best_epoch,
         "padding_waste": model.result_.padding_waste,
         "run": dict(facts),
     }
-    if not task.multi_label:
-        document["confusion"] = {"labels": task.classes_, "matrix": _confusion(model), "threshold": 0.5}
-    return document
+    return document | task.report_facts(evaluation.scores)
 
 
 def _data(model: LabelledModel, prepared: Prepared, leaks: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
-    positive = 1 if model.task.is_binary else None
     split = model.split
     document = describe(
-        prepared, positive=positive, split_sentence=split.sentence(), split_by=split.by, seed=split.seed
+        prepared,
+        positive=model.task.positive_code(),
+        split_sentence=split.sentence(),
+        split_by=split.by,
+        seed=split.seed,
     )
     if leaks is not None:
         document["leaks"] = list(leaks)
     return document | {"padding_waste": model.result_.padding_waste}
-
-
-def _confusion(model: LabelledModel) -> list[list[int]]:
-    assert model.evaluation_ is not None
-    scores, task = model.evaluation_.scores, model.task
-    target = task.encode_target(scores.select(str(task.target)))
-    if task.is_binary:
-        answer = scores["probability"].to_numpy() >= 0.5
-    else:
-        answer = np.stack([scores[f"probability_{name}"].to_numpy() for name in task.classes_], axis=1).argmax(1)
-    return np.asarray(confusion_matrix(target, answer.astype(np.int64), task.n_outputs)).tolist()

@@ -84,7 +84,15 @@ def _part(prepared: Prepared, name: str, is_positive: np.ndarray | None) -> dict
         "entities": entities.n_unique(),
         "events": int(prepared.encoded.lengths[rows].sum()),
         "positive_rate": None if is_positive is None else float(is_positive[rows].mean()),
+        **_numbers(prepared.encoded.labels[rows]),
     }
+
+
+def _numbers(target: np.ndarray) -> dict[str, float]:
+    """Return the mean and the median of a target of numbers; nothing for classes and labels."""
+    if target.ndim > 1 or not np.issubdtype(target.dtype, np.floating) or not len(target):
+        return {}
+    return {"target_mean": float(target.mean(dtype=np.float64)), "target_median": float(np.median(target))}
 
 
 def _lengths(prepared: Prepared) -> dict[str, Any]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from habitus.evaluate._numbers import decimal
+from habitus.evaluate._words import metric_name
 from habitus.metrics import Interval
+from habitus.tasks import Task
 from habitus.tasks.judged import JudgedTask
 
 
-def verdict(task: JudgedTask, truth: Any, answers: Mapping[str, Any], values: Mapping[str, float], n: int) -> str:
+def verdict(
+    task: JudgedTask | Task, truth: Any, answers: Mapping[str, Any], values: Mapping[str, float], n: int
+) -> str:
     """Say who wins on the task's monitor, or that it is a tie.
 
     The leader is compared with every other one; those whose difference includes 0 tie with it.
@@ -26,7 +31,7 @@ def verdict(task: JudgedTask, truth: Any, answers: Mapping[str, Any], values: Ma
     others = [name for name in values if name != leader]
     gaps = {name: task.differences(truth, answers[leader], answers[name])[task.monitor] for name in others}
     tied = [name for name, gap in gaps.items() if not _is_win(gap, sign)]
-    figure = f"{task.monitor} {values[leader]:.3f}, n = {n:,} {task.unit}"
+    figure = f"{metric_name(task.monitor)} {decimal(values[leader])}, n = {n:,} {task.unit}"
     if not gaps:
         return f"{leader} stands alone: {figure}."
     below = [name for name in others if name not in tied]
@@ -46,4 +51,5 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _signed(gap: Interval) -> str:
-    return f"{gap.value:+.3f} (95 % interval {gap.low:+.3f} to {gap.high:+.3f})"
+    value, low, high = (decimal(one, signed=True) for one in (gap.value, gap.low, gap.high))
+    return f"{value} (95 % interval {low} to {high})"

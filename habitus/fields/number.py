@@ -27,6 +27,8 @@ class Number:
     Args:
         log: take sign(x) * log(1 + |x|) first; None decides by the tail of the training data.
         bins: if set, cut at this many training quantiles and read the bin as a category.
+        group: name of the spectrum that the number is a band of: numbers of one group are read as one vector, in the
+            order of the schema, by a convolution over neighbouring events (`backbones/frames.py`).
 
     >>> Number(log=True)
     Number(log=True, bins=None)
@@ -34,8 +36,11 @@ class Number:
 
     log: bool | None = None
     bins: int | None = None
+    group: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if self.group is not None and self.bins is not None:
+            raise ConfigError(f"group={self.group!r} reads a number beside others, so it cannot be cut into bins.")
         if self.bins is not None and self.bins < 2:
             raise ConfigError(f"bins={self.bins} cannot tell values apart; use 2 or more, or leave it out.")
 
@@ -77,6 +82,8 @@ class Scaler:
             return cls(spec, log=log, edges=[float(edge) for edge in edges])
         low, center, high = np.quantile(known, [0.25, 0.5, 0.75])
         scale = float(high - low) or float(known.std()) or 1.0
+        if spec.group is not None:  # one of many numbers in a vector: a straight line does
+            return cls(spec, log=log, center=float(center), scale=scale)
         scaled = np.clip((known - center) / scale, -CLIP, CLIP)
         knots = np.unique(np.quantile(scaled, np.linspace(0, 1, _N_KNOTS)).astype(np.float32))
         return cls(spec, log=log, center=float(center), scale=scale, knots=[float(knot) for knot in knots])
@@ -101,13 +108,23 @@ class Scaler:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for the bundle."""
-        return {"kind": "number", **asdict(self)}
+        return {"kind": "number", **asdict(self), "spec": plain_number(self.spec)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Scaler:
         """Build from `to_json` data."""
         rest = {key: value for key, value in data.items() if key not in ("kind", "spec")}
         return cls(Number(**data["spec"]), **rest)
+
+
+def plain_number(spec: Number) -> dict[str, Any]:
+    """Return the options of a number as plain data; a group only where there is one.
+
+    >>> plain_number(Number(log=True))
+    {'log': True, 'bins': None}
+    """
+    options = asdict(spec)
+    return options if spec.group is not None else {name: options[name] for name in ("log", "bins")}
 
 
 def as_floats(values: pl.Series) -> np.ndarray:

@@ -14,11 +14,11 @@ import polars as pl
 
 from habitus.errors import ConfigError, did_you_mean
 from habitus.fields.category import Category
-from habitus.fields.number import Number
+from habitus.fields.number import Number, plain_number
 
 Field = Category | Number
 
-ENTITY_NAMES = ("user_id", "entity", "entity_id", "customer_id", "client_id", "account_id", "case_id", "id")
+ENTITY_NAMES = ("user_id", "entity", "entity_id", "customer_id", "client_id", "account_id", "case_id", "id", "file")
 TIME_NAMES = ("timestamp", "time", "event_time", "datetime", "date", "created_at", "ts")
 _KINDS: dict[str, type[Category] | type[Number]] = {"category": Category, "number": Number}
 _PLAIN = ("entity", "time", "cutoff", "target", "time_zone", "time_unit")
@@ -90,8 +90,9 @@ def field_to_json(spec: Field) -> dict[str, Any]:
     >>> field_to_json(Number(log=True))
     {'kind': 'number', 'log': True, 'bins': None}
     """
-    kind = "category" if isinstance(spec, Category) else "number"
-    return {"kind": kind, **asdict(spec)}
+    if isinstance(spec, Number):
+        return {"kind": "number", **plain_number(spec)}
+    return {"kind": "category", **asdict(spec)}
 
 
 def field_from_json(data: Mapping[str, Any] | str, name: str = "field") -> Field:

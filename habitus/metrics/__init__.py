@@ -8,6 +8,7 @@ from habitus.metrics.delong import auc_difference, auc_interval, delong
 from habitus.metrics.intervals import Interval, wilson
 from habitus.metrics.measures import METRICS, MICRO_METRICS
 from habitus.metrics.outcome import degenerate_note
+from habitus.metrics.regress import regression_differences, regression_metrics
 
 __all__ = [
     "METRICS",
@@ -28,6 +29,8 @@ __all__ = [
     "fit_calibration",
     "paired_difference",
     "paired_metric_differences",
+    "regression_differences",
+    "regression_metrics",
     "reliability_curve",
     "score_bands",
     "wilson",

@@ -227,6 +227,10 @@ class SequenceModel:
                     f"give a {kind.__name__}(...)."
                 )
 
+    def _refuse_rows_without_positions(self) -> None:
+        if isinstance(self.backbone, Transformer):  # now, not after an hour of training
+            self.backbone.refuse_rows_of(getattr(self.data, "max_length", 0))
+
     def _require_fitted(self) -> None:
         if not hasattr(self, "network_"):
             raise HabitusError("This model is not fitted yet; call fit(...) first, or load a saved one.")

@@ -17,7 +17,7 @@ from habitus.data.clock import DAY_US
 from habitus.data.histories import Histories, latest
 from habitus.data.next_batch import HistoryTensors
 from habitus.errors import ConfigError
-from habitus.fields.category import MISSING, N_RESERVED
+from habitus.fields.category import MISSING, N_RESERVED, Vocabulary
 from habitus.next_prepared import read_histories
 from habitus.tasks.ranking import Questions, answer_states
 from habitus.tasks.rules import Past, Rule
@@ -42,29 +42,35 @@ def generate(
     item = model.task.item
     past = Past([histories.ids[item][a:b] for a, b in zip(histories.offsets, histories.offsets[1:], strict=False)],
                 vocabulary.size)  # fmt: skip
-    grown, generator = _with_room(histories, n), sampling.generator()
+    room = _with_room(_recent(histories, model.data.max_length), n)
+    tensors, generator = HistoryTensors(room), sampling.generator()
+    time_us, steps = room.time_us[room.offsets[1:] - n - 1], []
     for step in range(n):
-        stop = grown.offsets[1:] - n + step
-        ids, days, others = _next(model, grown, stop, past, sampling, bound, generator)
+        stop = room.offsets[1:] - n + step
+        asked = Questions(
+            latest(room.offsets[:-1], stop, model.data.max_length), room.offsets[:-1], np.arange(len(room))
+        )
+        ids, days, others = _next(model, tensors, asked, past, sampling, bound, generator)
         past.add(ids)
-        grown = _with_event(grown, stop, item, ids, days, others)
-    return _frame(model, rows.entities, grown, n)
+        time_us = time_us + np.minimum(days * DAY_US, 2.0**60).astype(np.int64)
+        steps.append(({item: ids, **others}, time_us))
+        tensors.write(stop, {item: ids, **others}, time_us)
+    return _frame(model, rows.entities, steps)
 
 
 @torch.no_grad()
 def _next(
     model: NextEventModel,
-    histories: Histories,
-    stop: np.ndarray,
+    tensors: HistoryTensors,
+    asked: Questions,
     past: Past,
     sampling: Sampling,
     rules: Sequence[Rule],
     generator: torch.Generator | None,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Return ids, days until them, and other fields of the next event of every entity."""
-    begin, network = histories.offsets[:-1], model.network_
-    asked = Questions(latest(begin, stop, model.data.max_length), begin, np.arange(len(begin)))
-    states = answer_states(network, HistoryTensors(histories), asked)
+    network = model.network_
+    states = answer_states(network, tensors, asked)
     ids = choose(network.item_scores(states), past, sampling, rules, generator).numpy()
     days = np.zeros(len(ids))
     if network.when is not None:
@@ -73,11 +79,17 @@ def _next(
     others = {}
     for name in model.task.also:
         answer = network.field_answer(name, states)
-        if name in histories.ids:
+        if isinstance(model.encoder_.fields[name], Vocabulary):
             others[name] = answer[:, N_RESERVED:].argmax(-1).numpy() + N_RESERVED
         else:
             others[name] = torch.nn.functional.pad(answer, (0, 1)).numpy()  # the value, and that it is not missing
     return ids, days, others
+
+
+def _recent(histories: Histories, max_length: int) -> Histories:
+    """Return the latest events of each history: what answers read, and one more for the gap before it."""
+    begin, stop = histories.offsets[:-1], histories.offsets[1:]
+    return histories.cut(np.maximum(begin, stop - max_length - 1), stop)
 
 
 def _with_room(histories: Histories, n: int) -> Histories:
@@ -100,38 +112,25 @@ def _with_room(histories: Histories, n: int) -> Histories:
     )
 
 
-def _with_event(
-    histories: Histories,
-    stop: np.ndarray,
-    item: str,
-    ids: np.ndarray,
-    days: np.ndarray,
-    others: dict[str, np.ndarray],
-) -> Histories:
-    """Return the histories with one more event each, at the positions `stop`."""
-    filled = {name: values.copy() for name, values in histories.ids.items()}
-    numbers = {name: values.copy() for name, values in histories.numbers.items()}
-    filled[item][stop] = ids
-    for name, values in others.items():
-        (filled if name in filled else numbers)[name][stop] = values
-    time_us = histories.time_us.copy()
-    before = time_us[np.maximum(stop - 1, 0)]
-    time_us[stop] = before + np.minimum(days * DAY_US, 2.0**60).astype(np.int64)
-    return Histories(histories.offsets, filled, numbers, time_us)
+def _frame(
+    model: NextEventModel, entities: pl.Series, steps: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]
+) -> pl.DataFrame:
+    """Return one row a generated event; steps hold the fields and the time of every entity's event."""
+    n, schema = len(steps), model.encoder_.schema
 
+    def by_entity(values: list[np.ndarray]) -> np.ndarray:
+        return np.stack(values, axis=1).reshape(len(entities) * n, *values[0].shape[1:])
 
-def _frame(model: NextEventModel, entities: pl.Series, histories: Histories, n: int) -> pl.DataFrame:
-    place = (histories.offsets[1:, None] - n + np.arange(n)).ravel()
-    schema, encoder = model.encoder_.schema, model.encoder_
     columns = [
         entities.gather(np.repeat(np.arange(len(entities)), n)),
         pl.Series("step", np.tile(np.arange(1, n + 1), len(entities))),
-        model.item_column(histories.ids[model.task.item][place]),
+        model.item_column(by_entity([fields[model.task.item] for fields, _ in steps])),
     ]
     if model.network_.when is not None:
-        columns.append(pl.Series(schema.time, histories.time_us[place]).cast(pl.Datetime("us", "UTC")))
+        moments = pl.Series(schema.time, by_entity([time_us for _, time_us in steps]))
+        columns.append(moments.cast(pl.Datetime("us", "UTC")))
     for name in model.task.also:
-        fitted: Any = encoder.fields[name]
-        values = histories.ids[name][place] if name in histories.ids else histories.numbers[name][place, 0]
-        columns.append(pl.Series(name, fitted.decode(values)))
+        fitted: Any = model.encoder_.fields[name]
+        values = by_entity([fields[name] for fields, _ in steps])
+        columns.append(pl.Series(name, fitted.decode(values if values.ndim == 1 else values[:, 0])))
     return pl.DataFrame(columns)

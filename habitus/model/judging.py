@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from habitus.baselines.next_event import NextBaseline
 from habitus.data.clock import DAY_US
@@ -72,23 +73,25 @@ def rival_answers(model: NextEventModel, rival: NextBaseline, prepared: Prepared
 
 
 def _answers(model: NextEventModel, tensors: HistoryTensors, given: Questions, questions: Questions) -> Answers:
-    began = time.monotonic()
-    ranks = rank_targets(model.network_, tensors, given, filter_seen=model.filter_seen_)
-    top_ids, _ = top_items(model.network_, tensors, given, _LIST, filter_seen=model.filter_seen_)
+    began, network = time.monotonic(), model.network_
+    states = answer_states(network, tensors, given)  # the network is asked once for ranks, lists and times
+    ranks = rank_targets(network, tensors, given, filter_seen=model.filter_seen_, states=states)
+    top_ids, _ = top_items(network, tensors, given, _LIST, filter_seen=model.filter_seen_, states=states)
     more: dict[str, Any] = {}
-    if model.network_.when is not None and given.at_us is None:
-        more = _time_metrics(model, tensors, questions)
+    if network.when is not None and given.at_us is None:
+        more = _time_metrics(model, tensors, questions, states)
     return Answers(ranks, top_ids, time.monotonic() - began, more)
 
 
 @torch.no_grad()
-def _time_metrics(model: NextEventModel, tensors: HistoryTensors, questions: Questions) -> dict[str, Any]:
-    """Judge the predicted time until the next event against the constant median gap."""
+def _time_metrics(
+    model: NextEventModel, tensors: HistoryTensors, questions: Questions, states: Tensor
+) -> dict[str, Any]:
+    """Judge the time until the next event that untold states predict against the constant median gap."""
     network = model.network_
     assert network.when is not None and questions.at_us is not None
     last_us = tensors.histories.time_us[np.maximum(questions.windows.stop - 1, questions.windows.start)]
     target_days = (questions.at_us - last_us) / DAY_US
-    states = answer_states(network, tensors, questions.untold())
     median = network.when.median(states).numpy()
     log_prob = network.when.log_prob(states, torch.from_numpy(target_days.astype(np.float32))).numpy()
     return time_metrics(target_days, median, log_prob, network.median_gap_days)

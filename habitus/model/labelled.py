@@ -2,6 +2,7 @@
 
     log -> prepare (read, cut, split, encode) -> train -> calibrate -> fit the counting rivals -> judge on test
 
+What differs between classes and numbers is the task's business: losses, calibration, rivals, metrics, columns.
 A model carries its fitted rivals, so that every evaluation shows them, and 64-bit hashes of the examples it was
 trained on, so that an evaluation can leave them out.
 """
@@ -20,8 +21,10 @@ import polars as pl
 import torch
 
 from habitus._card import write_card
-from habitus.baselines import BASELINES, Baseline
+from habitus.backbones.frames import Augment
+from habitus.baselines import BASELINES
 from habitus.baselines.base import fit_timed
+from habitus.baselines.regress import NUMBER_BASELINES
 from habitus.bundle import Bundle
 from habitus.data.batch import SequenceTensors
 from habitus.data.encode import EncodedSequences
@@ -29,10 +32,10 @@ from habitus.data.examples import Examples
 from habitus.data.split import Split
 from habitus.errors import ConfigError, did_you_mean
 from habitus.evaluation import Evaluation, judge
-from habitus.metrics import Calibration, fit_calibration
 from habitus.model.base import SequenceModel, tensors_below
+from habitus.model.rivals import pack_rivals, unpack_rivals
 from habitus.prepared import Prepared, average_windows, prepare, prepare_to_score, target_columns
-from habitus.tasks import Classify, Embedder, Inputs, SequenceNetwork
+from habitus.tasks import Classify, Embedder, Inputs, Regress, SequenceNetwork, Task
 from habitus.trained_on import TrainedOn
 from habitus.training import Callback, LabelledStudy, TrainingResult, score, train
 
@@ -48,32 +51,36 @@ class Options:
         wide: add a linear path over the counts of values (wide and deep).
         value_dropout: share of category values read as UNKNOWN in training.
         calibration: map probabilities by a fit on validation: "platt", "isotonic", "temperature" or "none".
-        baselines: rivals by counting that are fitted beside the model.
+        baselines: rivals by counting that are fitted beside the model; None: all that the task has.
+        augment: change the frames of sound a little in training; other logs have none.
     """
 
     use_time: bool = True
     wide: bool = True
     value_dropout: float = 0.5
     calibration: str = "none"
-    baselines: tuple[str, ...] = tuple(BASELINES)
+    baselines: tuple[str, ...] | None = None
+    augment: bool = True
 
     def __post_init__(self) -> None:
         if self.calibration not in CALIBRATIONS:
             raise ConfigError(f"calibration={self.calibration!r}; {did_you_mean(self.calibration, CALIBRATIONS)}")
         if not 0 <= self.value_dropout < 1:
             raise ConfigError(f"value_dropout={self.value_dropout} is a share: 0 or more and below 1.")
-        for name in self.baselines:
-            if name not in BASELINES:
-                raise ConfigError(f"There is no baseline '{name}'; {did_you_mean(name, BASELINES)}")
+        known = BASELINES.keys() | NUMBER_BASELINES.keys()
+        for name in self.baselines or ():
+            if name not in known:
+                raise ConfigError(f"There is no baseline '{name}'; {did_you_mean(name, known)}")
 
 
-class LabelledModel(SequenceModel, tasks=(Classify,)):
+class LabelledModel(SequenceModel, tasks=(Classify, Regress)):
     """A `SequenceModel` whose targets stand in a table of examples; see there for the arguments."""
 
+    sources = ("events", "examples")
     split_kind = Split
     options_kind = Options
 
-    task: Classify
+    task: Task
     options: Options
     network_: SequenceNetwork
 
@@ -106,34 +113,26 @@ class LabelledModel(SequenceModel, tasks=(Classify,)):
         self,
         prepared: Prepared,
         *,
-        rivals: Sequence[Baseline] | None = None,
+        rivals: Sequence[Any] | None = None,
         folder: str | Path | None = None,
         resume: bool = False,
         callbacks: Sequence[Callback] = (),
     ) -> LabelledModel:
         """Train on rows that `habitus.prepared.prepare` made; `rivals` that are fitted already are taken over."""
-        self._refuse_useless_calibration()
+        self.task.check_calibration(self.options.calibration)
+        self._refuse_rows_without_positions()
         self._saved_card = ""
         self.encoder_ = prepared.encoder
         train_rows, validation_rows = prepared.rows("train"), prepared.rows("validation")
         torch.manual_seed(self.seed)
         self.network_ = self._build_network()
         wide, began = self.network_.wide, time.monotonic()
-        offset = (
-            None
-            if wide is None
-            else wide.fit(
-                train_rows, validation_rows, self.task.n_outputs, groups=prepared.entity_codes()[train_rows.example]
-            )
-        )
+        groups = prepared.entity_codes()[train_rows.example]
+        offset = None if wide is None else wide.fit(train_rows, validation_rows, self.task.fit_linear, groups=groups)
         linear_s = time.monotonic() - began
         self.result_: TrainingResult = train(
             self.network_,
-            LabelledStudy(
-                self.task,
-                SequenceTensors(train_rows, with_bags=False, offset=offset),
-                self._tensors(validation_rows),
-            ),
+            LabelledStudy(self.task, SequenceTensors(train_rows, offset=offset), self._tensors(validation_rows)),
             self.training,
             seed=self.seed,
             folder=Path(folder) if folder else None,
@@ -150,13 +149,12 @@ class LabelledModel(SequenceModel, tasks=(Classify,)):
         self.evaluation_ = self._judge_test(prepared)
         return self
 
-    def fit_baselines(self, prepared: Prepared) -> list[Baseline]:
+    def fit_baselines(self, prepared: Prepared) -> list[Any]:
         """Return the counting rivals, fitted on the same training and validation rows; times in `rival_seconds_`."""
         train_rows, validation_rows = prepared.rows("train"), prepared.rows("validation")
         sizes = prepared.encoder.sizes | prepared.encoder.profile_sizes
-        task = self.task
-        read = (train_rows, validation_rows, sizes, task.n_outputs, task.multi_label)
-        fits = {name: partial(BASELINES[name]().fit, *read) for name in self.options.baselines}
+        names = self.task.rivals if self.options.baselines is None else self.options.baselines
+        fits = {name: partial(self.task.fit_rival, name, train_rows, validation_rows, sizes) for name in names}
         fitted, self.rival_seconds_ = fit_timed(fits)
         return fitted
 
@@ -166,18 +164,21 @@ class LabelledModel(SequenceModel, tasks=(Classify,)):
         """Score examples, or every entity at the end of its history.
 
         Returns:
-            A frame of entity, cutoff, prediction, and `probability` of the positive class when there are two
-            classes, else `probability_<class>` for each; one row an example, in the order given.
+            A frame of entity, cutoff, prediction, and for classes `probability` of the positive one when there are
+            two, else `probability_<class>` for each, for quantiles `prediction_q10` and so on; one row an example, in
+            the order given.
         """
         table, encoded = self._encode(events, examples)
-        answers = self.task.answer_columns(self._probabilities(encoded, table.frame.height))
+        answers = self.task.answer_columns(self._answer(encoded, table.frame.height))
         schema = self.encoder_.schema
         return table.frame.select(schema.entity, schema.cutoff).with_columns(*answers)
 
     def predict_proba(self, events: Any, examples: Any | None = None) -> np.ndarray:
-        """Return probabilities (n, C), columns in the order of `task.classes_`."""
+        """Return probabilities (n, C), columns in the order of `task.classes_`; of a model of classes."""
+        if self.task.score_name != "probability":
+            raise ConfigError(f"A model of the task '{self.task.name}' has no probabilities; call predict(...).")
         table, encoded = self._encode(events, examples)
-        return self._probabilities(encoded, table.frame.height)
+        return self._answer(encoded, table.frame.height)
 
     def embed(self, events: Any, examples: Any | None = None) -> np.ndarray:
         """Return the pooled state of each example, float32 (n, D)."""
@@ -213,12 +214,7 @@ class LabelledModel(SequenceModel, tasks=(Classify,)):
 
     def _build_network(self) -> SequenceNetwork:
         encoder = self.encoder_
-        inputs = Inputs(
-            encoder.sizes,
-            encoder.knots,
-            encoder.profile_sizes,
-            encoder.profile_knots,
-        )
+        inputs = Inputs(encoder.sizes, encoder.knots, encoder.profile_sizes, encoder.profile_knots, encoder.groups)
         return SequenceNetwork(
             inputs,
             self.backbone,
@@ -226,6 +222,7 @@ class LabelledModel(SequenceModel, tasks=(Classify,)):
             use_time=self.options.use_time,
             wide=self.options.wide,
             value_dropout=self.options.value_dropout,
+            augment=Augment() if self.options.augment else None,
         )
 
     def _tensors(self, encoded: EncodedSequences) -> SequenceTensors:
@@ -235,38 +232,26 @@ class LabelledModel(SequenceModel, tasks=(Classify,)):
         self._require_fitted()
         return prepare_to_score(self.encoder_, events, examples, self.data, target)
 
-    def _probabilities(self, encoded: EncodedSequences, n_examples: int) -> np.ndarray:
+    def _answer(self, encoded: EncodedSequences, n_examples: int) -> np.ndarray:
         answer = self.task.decode(score(self.network_, self._tensors(encoded)).reshape(len(encoded), -1))
-        return self._calibrated(average_windows(answer, encoded.example, n_examples))
+        return self.task.calibrated(self.calibration_, average_windows(answer, encoded.example, n_examples))
 
     def _all_answers(self, encoded: EncodedSequences, n_examples: int) -> dict[str, np.ndarray]:
-        answers = {"model": self._probabilities(encoded, n_examples)}
+        answers = {"model": self._answer(encoded, n_examples)}
         for rival in self.baselines_:
-            answers[rival.name] = average_windows(rival.predict_proba(encoded), encoded.example, n_examples)
+            answers[rival.name] = average_windows(self.task.rival_answer(rival, encoded), encoded.example, n_examples)
         return answers
 
-    def _fit_calibration(self, validation_rows: EncodedSequences) -> Calibration:
-        if self.options.calibration == "none":
-            return Calibration("none", {})
+    def _fit_calibration(self, validation_rows: EncodedSequences) -> Any:
         answer = self.task.decode(score(self.network_, self._tensors(validation_rows)))
-        kind: Any = self.options.calibration
-        return fit_calibration(validation_rows.labels, self.task.scored(answer), kind)
+        return self.task.fit_calibration(self.options.calibration, validation_rows.labels, answer)
 
-    def _refuse_useless_calibration(self) -> None:
-        """Refuse before training what could only fail after it."""
-        kind, n_classes = self.options.calibration, self.task.n_outputs
-        if kind != "none" and self.task.multi_label:
-            raise ConfigError("calibration works on one target; leave it out for several labels.")
-        if kind in ("platt", "isotonic") and n_classes > 2:
-            raise ConfigError(f"calibration={kind!r} is for two classes, not {n_classes}; use 'temperature'.")
-
-    def _calibrated(self, answer: np.ndarray) -> np.ndarray:
-        if self.calibration_.kind == "none":
-            return answer
-        if not self.task.is_binary:
-            return self.calibration_.apply(answer)
-        positive = self.calibration_.apply(answer[:, 1])
-        return np.stack([1 - positive, positive], axis=1)
+    def _refuse_parts_of_others(self) -> None:
+        super()._refuse_parts_of_others()
+        for name in self.options.baselines or ():
+            if name not in self.task.rivals:
+                advice = did_you_mean(name, self.task.rivals)
+                raise ConfigError(f"The baseline '{name}' is not for the task '{self.task.name}'; {advice}")
 
     def _judge_test(self, prepared: Prepared) -> Evaluation | None:
         is_test = prepared.part == "test"
@@ -292,20 +277,13 @@ class LabelledModel(SequenceModel, tasks=(Classify,)):
         return judge(self.task, target, answers["model"], rivals, split=split, notes=notes, who=who)
 
     def _own_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
-        tensors = {f"trained_on/{name}": value for name, value in self.trained_on_.to_tensors().items()}
-        rivals = []
-        for number, rival in enumerate(self.baselines_):
-            arrays, document = rival.to_state()
-            tensors |= {f"baseline/{number}/{name}": value for name, value in arrays.items()}
-            rivals.append({"name": rival.name, "document": document})
+        tensors, rivals = pack_rivals(self.baselines_)
+        tensors |= {f"trained_on/{name}": value for name, value in self.trained_on_.to_tensors().items()}
         return tensors, {"baselines": rivals}, {"calibration": self.calibration_.to_json()}
 
     def _restore(self, bundle: Bundle) -> None:
-        self.calibration_ = Calibration.from_json(bundle.documents["model"]["calibration"])
-        self.baselines_ = [
-            BASELINES[item["name"]].from_state(tensors_below(f"baseline/{number}/", bundle.tensors), item["document"])
-            for number, item in enumerate(bundle.documents["baselines"])
-        ]
+        self.calibration_ = self.task.calibration_from_json(bundle.documents["model"]["calibration"])
+        self.baselines_ = unpack_rivals(bundle, self.task.rivals)
         self.trained_on_ = TrainedOn.from_tensors(tensors_below("trained_on/", bundle.tensors))
 
     def _write_card(self) -> str:

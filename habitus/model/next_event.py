@@ -29,9 +29,10 @@ from habitus.errors import ConfigError, did_you_mean
 from habitus.fields.category import Vocabulary
 from habitus.model.ann import ItemIndex, Search
 from habitus.model.answers import answer_columns, questions_of, recommend
-from habitus.model.base import SequenceModel, tensors_below
+from habitus.model.base import SequenceModel
 from habitus.model.generate import generate
 from habitus.model.judging import asked, judge
+from habitus.model.rivals import pack_rivals, unpack_rivals
 from habitus.model.stream import EventStream
 from habitus.model.update import update
 from habitus.next_evaluation import NextEvaluation
@@ -132,6 +133,7 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
         callbacks: Sequence[Callback] = (),
     ) -> NextEventModel:
         """Train on what `habitus.next_prepared.prepare_next` made; `rivals` that are fitted already are taken over."""
+        self._refuse_rows_without_positions()
         self.encoder_ = prepared.encoder
         torch.manual_seed(self.seed)
         network = self._build_network(training_gaps(prepared))
@@ -369,12 +371,8 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
     # -- saving
 
     def _own_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
-        tensors = {"popularity": self.popularity_}
-        rivals = []
-        for number, rival in enumerate(self.baselines_):
-            arrays, document = rival.to_state()
-            tensors |= {f"baseline/{number}/{name}": value for name, value in arrays.items()}
-            rivals.append({"name": rival.name, "document": document})
+        tensors, rivals = pack_rivals(self.baselines_)
+        tensors["popularity"] = self.popularity_
         more = {"filter_seen": self.filter_seen_, "integer_items": self.integer_items_, "log": self.log_}
         return tensors, {"baselines": rivals}, more
 
@@ -383,12 +381,7 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
         self.filter_seen_, self.log_ = config["filter_seen"], config["log"]
         self.integer_items_ = config["integer_items"]
         self.popularity_ = bundle.tensors["popularity"]
-        self.baselines_ = [
-            NEXT_BASELINES[item["name"]].from_state(
-                tensors_below(f"baseline/{number}/", bundle.tensors), item["document"]
-            )
-            for number, item in enumerate(bundle.documents["baselines"])
-        ]
+        self.baselines_ = unpack_rivals(bundle, NEXT_BASELINES)
 
     def _write_card(self) -> str:
         return write_next_card(self)

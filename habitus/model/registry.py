@@ -1,9 +1,13 @@
 """All tasks by name, each with a model that knows it; importing the leaves is what registers them."""
 
 from habitus.model.base import SequenceModel
+from habitus.model.forecast import ForecastModel
+from habitus.model.generate_pairs import GenerateModel
 from habitus.model.labelled import LabelledModel
 from habitus.model.next_event import NextEventModel
+from habitus.model.tag import TagModel
+from habitus.model.transcribe import TranscribeModel
 
 TASKS = SequenceModel.task_kinds
 
-__all__ = ["TASKS", "LabelledModel", "NextEventModel"]
+__all__ = ["TASKS", "ForecastModel", "GenerateModel", "LabelledModel", "NextEventModel", "TagModel", "TranscribeModel"]

@@ -47,6 +47,7 @@ class EventStream:
         self._max_length = model.data.max_length
         self._users: dict[Hashable, Folded] = {}
         self._coders = {name: _coder(fitted) for name, fitted in model.encoder_.fields.items()}
+        self._item_place = list(self._coders).index(model.task.item)
 
     def __len__(self) -> int:
         return len(self._users)
@@ -169,13 +170,9 @@ class EventStream:
         folded.gaps.append(gap_days)
         fields = dict(zip(self._coders, encoded, strict=True))
         vector_BD = self._network.step_vector(fields, gap_days, time_us)
-        days_B = torch.tensor([time_us / DAY_US], dtype=torch.float64)
+        days_B = torch.from_numpy(np.array([time_us / DAY_US]))
         folded.answer, folded.state = self._network.backbone.step(vector_BD, days_B, folded.state)
         folded.seen.add(int(encoded[self._item_place]))
-
-    @property
-    def _item_place(self) -> int:
-        return list(self._coders).index(self.model.task.item)
 
     def _shortened(self, folded: Folded) -> Folded:
         """Return the state of the later part of a user's events; what was seen stays known."""

@@ -24,7 +24,8 @@ from habitus.baselines.rival import Rival
 from habitus.bundle import Bundle
 from habitus.errors import DataError
 from habitus.evaluation import Evaluation, judge_answers
-from habitus.model.base import SequenceModel, tensors_below
+from habitus.model.base import SequenceModel
+from habitus.model.rivals import pack_rivals, unpack_rivals
 from habitus.prepared_task import PreparedTask
 from habitus.tasks.judged import JudgedTask
 from habitus.trained_on import hashes
@@ -107,6 +108,7 @@ class TaskModel(SequenceModel):
     ) -> TaskModel:
         """Train on what `prepare` made; `rivals` that are fitted already are taken over."""
         self._check()
+        self._refuse_rows_without_positions()
         self._saved_card, self.hash_ = "", None
         self.encoder_ = prepared.encoder
         train_rows, validation_rows = prepared.of("train"), prepared.of("validation")
@@ -179,23 +181,13 @@ class TaskModel(SequenceModel):
     # -- saving
 
     def _own_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
-        tensors = {"trained_on/keys": self.trained_keys_}
-        rivals = []
-        for number, rival in enumerate(self.baselines_):
-            arrays, document = rival.to_state()
-            tensors |= {f"baseline/{number}/{name}": value for name, value in arrays.items()}
-            rivals.append({"name": rival.name, "document": document})
-        return tensors, {"baselines": rivals}, {"facts": self.facts_}
+        tensors, documents = pack_rivals(self.baselines_)
+        return tensors | {"trained_on/keys": self.trained_keys_}, {"baselines": documents}, {"facts": self.facts_}
 
     def _restore(self, bundle: Bundle) -> None:
         self.trained_keys_ = bundle.tensors["trained_on/keys"]
         self.facts_ = bundle.documents["model"]["facts"]
-        self.baselines_ = [
-            self.rival_kinds[item["name"]].from_state(
-                tensors_below(f"baseline/{number}/", bundle.tensors), item["document"]
-            )
-            for number, item in enumerate(bundle.documents["baselines"])
-        ]
+        self.baselines_ = unpack_rivals(bundle, self.rival_kinds)
 
     def _write_card(self) -> str:
         return write_task_card(self)

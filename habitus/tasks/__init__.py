@@ -2,18 +2,34 @@
 
 from habitus.tasks.base import Task
 from habitus.tasks.classify import Classify
+from habitus.tasks.forecast import Forecast
+from habitus.tasks.forecast_network import ForecastNetwork
+from habitus.tasks.generate import Generate, GenerateNetwork
 from habitus.tasks.network import Backbone, Embedder, Inputs, SequenceNetwork
 from habitus.tasks.next_event import NextEvent, NextEventNetwork
+from habitus.tasks.regress import Regress
 from habitus.tasks.sampling import Sampling
+from habitus.tasks.tag import Tag
+from habitus.tasks.tag_network import TagNetwork
+from habitus.tasks.transcribe import SpeechNetwork, Transcribe
 
 __all__ = [
     "Backbone",
     "Classify",
     "Embedder",
+    "Forecast",
+    "ForecastNetwork",
+    "Generate",
+    "GenerateNetwork",
     "Inputs",
     "NextEvent",
     "NextEventNetwork",
+    "Regress",
     "Sampling",
     "SequenceNetwork",
+    "SpeechNetwork",
+    "Tag",
+    "TagNetwork",
     "Task",
+    "Transcribe",
 ]

@@ -13,16 +13,26 @@ import numpy as np
 import polars as pl
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from habitus.backbones.dropout import Dropout
+from habitus.baselines import BASELINES, Baseline
+from habitus.data.encode import EncodedSequences
 from habitus.errors import ConfigError, DataError
 from habitus.fields.category import as_category_strings
-from habitus.metrics import Interval, classification_metrics
+from habitus.metrics import (
+    Calibration,
+    Interval,
+    classification_metrics,
+    confusion_matrix,
+    fit_calibration,
+    paired_metric_differences,
+)
 from habitus.tasks.base import Task
+from habitus.tasks.classes import as_class, as_flags, natural
+from habitus.tasks.wide import fit_logistic
 
 _MOST_CLASSES = 1000
-_HEAD_DROPOUT = 0.1
+_COMPARED = ("auc", "pr_auc", "log_loss", "brier")
 _POSITIVE = ("1", "true", "yes")  # names of a positive class
 
 
@@ -42,7 +52,10 @@ class Classify(Task):
     """
 
     name: ClassVar[str] = "classify"
-    monitor: ClassVar[str] = "auc"
+    score_name: ClassVar[str] = "probability"
+    rivals: ClassVar[Mapping[str, type[Baseline]]] = BASELINES
+    monitor = "auc"
+    headlines = ("auc", "log_loss")
 
     def __init__(
         self,
@@ -51,14 +64,14 @@ class Classify(Task):
         positive: str | float | bool | None = None,
     ) -> None:
         if isinstance(class_weight, Mapping):
-            class_weight = {_as_class(name): float(weight) for name, weight in class_weight.items()}
+            class_weight = {as_class(name): float(weight) for name, weight in class_weight.items()}
         elif class_weight is not None and class_weight != "balanced":
             raise ConfigError(
                 f"class_weight={class_weight!r}; use 'balanced', a mapping of class to weight, or leave it out."
             )
         self._target = target if isinstance(target, str) else tuple(target)
         self.class_weight = class_weight
-        self.positive = None if positive is None else _as_class(positive)
+        self.positive = None if positive is None else as_class(positive)
         self.classes_: list[str] = []
         self.weights_: list[float] = []
 
@@ -91,7 +104,7 @@ class Classify(Task):
         else:
             found = as_category_strings(values[str(self._target)]).drop_nulls().value_counts()
             by_class = dict(zip(found.to_series(0).to_list(), found.to_series(1).to_list(), strict=True))
-            self.classes_ = self._ordered(sorted(by_class, key=_natural))
+            self.classes_ = self._ordered(sorted(by_class, key=natural))
             counts = np.array([by_class[name] for name in self.classes_])
         self.weights_ = self._weights(np.asarray(counts, dtype=float), len(values))
 
@@ -102,7 +115,7 @@ class Classify(Task):
             DataError: for a class that training did not know, or a multi-label value other than 0 and 1.
         """
         if self.multi_label:
-            return np.stack([_as_flags(values[name]) for name in self._target], axis=1)
+            return np.stack([as_flags(values[name]) for name in self._target], axis=1)
         strings = as_category_strings(values[str(self._target)])
         index = strings.replace_strict(
             self.classes_, list(range(len(self.classes_))), default=-1, return_dtype=pl.Int64
@@ -114,12 +127,6 @@ class Classify(Task):
                 f"({', '.join(self.classes_[:10])}); remove those examples or train again."
             )
         return index.to_numpy().astype(np.int64)
-
-    def build_head(self, width: int) -> nn.Module:
-        """Return norm, hidden layer, GELU, dropout and the output layer, which starts at zero."""
-        output = nn.Linear(width, self.n_outputs)
-        nn.init.zeros_(output.weight)
-        return nn.Sequential(nn.Linear(width, width), nn.GELU(), Dropout(_HEAD_DROPOUT), output)
 
     def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return the cross-entropy of each row, (B,)."""
@@ -146,6 +153,57 @@ class Classify(Task):
         """Return the (macro) AUC."""
         return self.metrics(target, answer, n_bootstrap=0)["auc"].value
 
+    def differences(self, target: np.ndarray, answer: np.ndarray, other: np.ndarray) -> Mapping[str, Interval]:
+        """Return paired differences in AUC, PR-AUC, log-loss and Brier."""
+        return paired_metric_differences(
+            target,
+            self.scored(answer),
+            self.scored(other),
+            _COMPARED,
+            n_classes=self.n_outputs,
+            multi_label=self.multi_label,
+        )
+
+    def fit_linear(
+        self, x: Any, target: np.ndarray, x_validation: Any, target_validation: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fit an L2 logistic regression, or one a label."""
+        return fit_logistic(x, target, x_validation, target_validation, self.n_outputs)
+
+    def fit_rival(
+        self, name: str, train: EncodedSequences, validation: EncodedSequences, sizes: Mapping[str, int]
+    ) -> Baseline:
+        """Return the counting rival of a name, fitted."""
+        return BASELINES[name]().fit(train, validation, dict(sizes), self.n_outputs, self.multi_label)
+
+    def rival_answer(self, rival: Baseline, encoded: EncodedSequences) -> np.ndarray:
+        """Return a rival's probabilities (n, C)."""
+        return rival.predict_proba(encoded)
+
+    def check_calibration(self, kind: str) -> None:
+        """Refuse a calibration that does not fit the number of classes."""
+        if kind != "none" and self.multi_label:
+            raise ConfigError("calibration works on one target; leave it out for several labels.")
+        if kind in ("platt", "isotonic") and self.n_outputs > 2:
+            raise ConfigError(f"calibration={kind!r} is for two classes, not {self.n_outputs}; use 'temperature'.")
+
+    def fit_calibration(self, kind: Any, target: np.ndarray, answer: np.ndarray) -> Calibration:
+        """Learn a map of probabilities."""
+        return Calibration("none", {}) if kind == "none" else fit_calibration(target, self.scored(answer), kind)
+
+    def calibrated(self, fitted: Calibration, answer: np.ndarray) -> np.ndarray:
+        """Return mapped probabilities (n, C)."""
+        if fitted.kind == "none":
+            return answer
+        if not self.is_binary:
+            return fitted.apply(answer)
+        positive = fitted.apply(answer[:, 1])
+        return np.stack([1 - positive, positive], axis=1)
+
+    def calibration_from_json(self, data: Mapping[str, Any]) -> Calibration:
+        """Restore a map of probabilities."""
+        return Calibration.from_json(data)
+
     def scored(self, answer: np.ndarray) -> np.ndarray:
         """Return what metrics read: (n,) of the positive class when binary, else (n, C)."""
         return answer[:, 1] if self.is_binary else answer
@@ -161,6 +219,36 @@ class Classify(Task):
         if self.is_binary:
             return [*columns, pl.Series("probability", answer[:, 1])]
         return columns + [pl.Series(f"probability_{name}", answer[:, i]) for i, name in enumerate(self.classes_)]
+
+    def score_columns(self, name: str, answer: np.ndarray) -> list[pl.Series]:
+        """Return probabilities (n, C) as columns: one when there are two classes, else one a class."""
+        scored = self.scored(answer)
+        if scored.ndim == 1:
+            return [pl.Series(name, scored)]
+        return [pl.Series(f"{name}_{label}", scored[:, i]) for i, label in enumerate(self.classes_)]
+
+    def report_facts(self, scores: pl.DataFrame) -> dict[str, Any]:
+        """Return the classes and, for one target, the confusion table at one half."""
+        if self.multi_label:
+            return {"labels": self.classes_}
+        target = self.encode_target(scores.select(str(self._target)))
+        if self.is_binary:
+            answer = scores["probability"].to_numpy() >= 0.5
+        else:
+            answer = np.stack([scores[f"probability_{name}"].to_numpy() for name in self.classes_], axis=1).argmax(1)
+        matrix = np.asarray(confusion_matrix(target, answer.astype(np.int64), self.n_outputs)).tolist()
+        return {
+            "labels": self.classes_,
+            "confusion": {"labels": self.classes_, "matrix": matrix, "threshold": 0.5},
+        }
+
+    def positive_code(self) -> int | None:
+        """Return the positive class of two."""
+        return 1 if self.is_binary else None
+
+    def answers_words(self) -> str:
+        """Say which classes."""
+        return f"the probabilities of {len(self.classes_)} classes ({', '.join(self.classes_[:10])})"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for the bundle."""
@@ -181,7 +269,7 @@ class Classify(Task):
         if not 2 <= len(classes) <= _MOST_CLASSES:
             raise DataError(
                 f"The target '{self._target}' has {len(classes)} different values in training; Classify needs 2 to "
-                f"{_MOST_CLASSES}. For amounts, use a regression task."
+                f"{_MOST_CLASSES}. For amounts, use the task Regress."
             )
         if self.positive is not None and self.positive not in classes:
             raise ConfigError(f"positive={self.positive!r} is none of the classes {classes[:10]}.")
@@ -205,25 +293,3 @@ class Classify(Task):
                 f"class_weight gives no weight for {sorted(missing)}; name every class of {self.classes_}."
             )
         return [float(self.class_weight[name]) for name in self.classes_]
-
-
-def _as_class(name: Any) -> str:
-    """Return a class as its text in a column, so that 1, 1.0 and "1" are one class."""
-    return str(as_category_strings(pl.Series([name]))[0])
-
-
-def _natural(name: str) -> tuple[int, float, str]:
-    """Order whole numbers by value and before names, so that class 10 follows class 9."""
-    try:
-        return (0, float(name), "")
-    except ValueError:
-        return (1, 0.0, name)
-
-
-def _as_flags(values: pl.Series) -> np.ndarray:
-    flags = values.cast(pl.Float32, strict=False)
-    if not flags.is_in([0.0, 1.0]).fill_null(False).all():
-        raise DataError(
-            f"The label column '{values.name}' must hold 0 and 1 only; it holds other values or missing ones."
-        )
-    return flags.to_numpy()

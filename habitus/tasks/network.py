@@ -8,13 +8,14 @@ counts and profile -------------------------------- linear (wide) --------------
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from habitus.backbones import GRU, LSTM, RNN, Transformer
 from habitus.backbones.embed import EventEmbedding, ProfileEmbedding
+from habitus.backbones.frames import Augment
 from habitus.backbones.pool import Pool
 from habitus.data.batch import Batch
 from habitus.tasks.base import Task
@@ -26,12 +27,15 @@ _PROFILE_WIDTH = 8
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the network reads: sizes of id fields and knots of number fields, of events and of profiles."""
+    """What the network reads: sizes of id fields and knots of number fields, of events and of profiles; and groups of
+    event numbers that are read as one vector each.
+    """
 
     sizes: Mapping[str, int]
     knots: Mapping[str, Sequence[float]]
     profile_sizes: Mapping[str, int]
     profile_knots: Mapping[str, Sequence[float]]
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class SequenceNetwork(nn.Module):
@@ -44,6 +48,7 @@ class SequenceNetwork(nn.Module):
         use_time: read age, gap, hour and weekday of events.
         wide: add the linear path over counts.
         value_dropout: share of category values read as UNKNOWN in training.
+        augment: how much grouped numbers (the bands of sound) are changed in training; None not at all.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class SequenceNetwork(nn.Module):
         use_time: bool,
         wide: bool,
         value_dropout: float = 0.0,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__()
         width = backbone.hidden_size
@@ -65,12 +71,15 @@ class SequenceNetwork(nn.Module):
             backbone.dropout,
             value_dropout=value_dropout,
             use_time=use_time,
+            groups=inputs.groups,
+            augment=augment,
         )
         self.backbone = backbone.build()
         self.pool = Pool(backbone.pooling, width)
         self.profile = ProfileEmbedding(inputs.profile_sizes, inputs.profile_knots, _PROFILE_WIDTH)
         self.head = task.build_head(width + 1 + self.profile.width)
-        self.wide = WideBag(inputs.sizes, inputs.profile_sizes, task.n_outputs) if wide else None
+        totals = (list(inputs.knots), list(inputs.profile_knots), task.log) if task.reads_totals else ()
+        self.wide = WideBag(inputs.sizes, inputs.profile_sizes, task.n_outputs, *totals) if wide else None
 
     def states(self, batch: Batch) -> Tensor:
         """Return step states (B, T, D)."""

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from habitus.backbones.embed import EventEmbedding, module_key
+from habitus.backbones.step import norm_row
 from habitus.config import build, check_choice
 from habitus.data.batch import Batch, Upcoming
 from habitus.data.clock import DAY_US, HOUR_US
@@ -209,10 +210,8 @@ class NextEventNetwork(nn.Module):
                 rows.append(self.embed.numbers[key](torch.tensor(value)).detach().numpy())
             else:
                 rows.append(_rows(self.embed.categories[key])[value])
-        total, norm = functools.reduce(np.add, rows), self.embed.norm
-        centred = total - total.mean()
-        scaled = centred / np.sqrt((centred * centred).mean() + norm.eps)
-        vector: np.ndarray = scaled * norm.weight.detach().numpy() + norm.bias.detach().numpy()
+        norm = self.embed.norm
+        vector = norm_row(functools.reduce(np.add, rows), norm.weight.detach().numpy(), norm.bias.detach().numpy())
         return torch.from_numpy(vector[None])
 
     def item_scores(self, states_BD: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """Asking a next-event network: rank the whole catalogue for many questions, in batches by length.
 
-Scores of a chunk of questions are one matrix product with the item table and are gone before the next chunk.
+Scores of a chunk of questions are one matrix product with the item table and are gone before the next chunk. On the
+CPU each thread has a batch, or a chunk, of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,9 +20,14 @@ from habitus.data.next_batch import HistoryTensors
 from habitus.data.slices import positions, row_numbers
 from habitus.metrics.rank import target_ranks, top_k
 from habitus.tasks.next_event import NextEventNetwork
+from habitus.tasks.side_by_side import side_by_side
 
-_BATCH_TOKENS = 16_384
-_SCORES_AT_ONCE = 4_000_000  # 16 MB of float32
+_BATCH_TOKENS = 4096  # of a thread: 1 MB at a width of 64, which its own cache holds
+_BATCH_TOKENS_ELSEWHERE = 16_384
+_SCORES_AT_ONCE = 1_000_000  # 4 MB of float32
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -81,32 +88,43 @@ def answer_states(network: NextEventNetwork, tensors: HistoryTensors, questions:
     network.eval()
     device = network.item_table.device  # an accelerator while training judges an epoch
     states = torch.empty(len(questions), network.item_table.shape[1], device=device)
-    for rows in length_batches(questions.windows.lengths, batch_tokens=_BATCH_TOKENS, batch_rows=1024):
+
+    def answer(rows: np.ndarray) -> None:
         asked = questions.take(rows)
         batch = tensors.question(asked.windows, asked.at_us).to(device)
         states[torch.from_numpy(rows).to(device)] = network.answer_states(batch).float()
+
+    tokens = _BATCH_TOKENS if device.type == "cpu" else _BATCH_TOKENS_ELSEWHERE
+    _each(answer, length_batches(questions.windows.lengths, batch_tokens=tokens, batch_rows=1024), device)
     return states
 
 
-@torch.no_grad()
-def scored(network: NextEventNetwork, states: Tensor) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (rows, scores (r, V)) of answer states, a few million scores at a time."""
-    step = max(1, _SCORES_AT_ONCE // len(network.item_table))
-    for first in range(0, len(states), step):
-        rows = slice(first, min(first + step, len(states)))
-        yield rows, network.item_scores(states[rows]).cpu().numpy()
-
-
 def rank_targets(
-    network: NextEventNetwork, tensors: HistoryTensors, questions: Questions, *, filter_seen: bool
+    network: NextEventNetwork,
+    tensors: HistoryTensors,
+    questions: Questions,
+    *,
+    filter_seen: bool,
+    states: Tensor | None = None,
 ) -> np.ndarray:
-    """Return the rank of each true answer among the whole catalogue, from 1, (q,)."""
+    """Return the rank of each true answer among the whole catalogue, from 1, (q,).
+
+    Args:
+        network: a trained network.
+        tensors: the histories.
+        questions: with their answers.
+        filter_seen: leave items of the user's past out of the ranking.
+        states: what `answer_states` gives, where it is known already.
+    """
     assert questions.target is not None, "these questions have no answers"
-    ranks = np.empty(len(questions), dtype=np.int64)
-    for rows, scores in scored(network, answer_states(network, tensors, questions)):
+    target = questions.target
+
+    def rank(rows: slice, scores: np.ndarray) -> np.ndarray:
         excluded = _seen(network, tensors, questions, rows) if filter_seen else None
-        ranks[rows] = target_ranks(scores, questions.target[rows], excluded)
-    return ranks
+        return target_ranks(scores, target[rows], excluded)
+
+    states = answer_states(network, tensors, questions) if states is None else states
+    return np.concatenate([np.empty(0, np.int64), *_of_scores(network, states, rank)])
 
 
 def top_items(
@@ -117,17 +135,42 @@ def top_items(
     *,
     filter_seen: bool,
     candidates: np.ndarray | None = None,
+    states: Tensor | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids and scores of the k best items of each question, (q, k) each; `candidates` are the ids allowed."""
-    found = []
-    for rows, scores in scored(network, answer_states(network, tensors, questions)):
+    """Return ids and scores of the k best items of each question, (q, k) each.
+
+    Args:
+        network, tensors, questions, filter_seen, states: as for `rank_targets`.
+        k: items a question.
+        candidates: the ids allowed; None allows all.
+    """
+
+    def list_best(rows: slice, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if candidates is not None:
             allowed = np.full_like(scores, -np.inf)
             allowed[:, candidates] = scores[:, candidates]
             scores = allowed
         excluded = _seen(network, tensors, questions, rows) if filter_seen else None
-        found.append(top_k(scores, k, excluded))
+        return top_k(scores, k, excluded)
+
+    states = answer_states(network, tensors, questions) if states is None else states
+    found = [(np.empty((0, k), np.int64), np.empty((0, k), np.float32)), *_of_scores(network, states, list_best)]
     return np.concatenate([ids for ids, _ in found]), np.concatenate([scores for _, scores in found])
+
+
+def _of_scores(network: NextEventNetwork, states: Tensor, work: Callable[[slice, np.ndarray], Result]) -> list[Result]:
+    """Return what `work` makes of rows and their scores (r, V), a million scores at a time."""
+    step = max(1, _SCORES_AT_ONCE // len(network.item_table))
+    rows = [slice(first, min(first + step, len(states))) for first in range(0, len(states), step)]
+    return _each(lambda at: work(at, network.item_scores(states[at]).cpu().numpy()), rows, states.device)
+
+
+def _each(work: Callable[[Part], Result], parts: Iterable[Part], device: torch.device) -> list[Result]:
+    """Return what `work` makes of each part: side by side on the CPU, and one after the other elsewhere."""
+    if device.type == "cpu":
+        return side_by_side(work, parts)
+    with torch.no_grad():
+        return [work(part) for part in parts]
 
 
 def _seen(

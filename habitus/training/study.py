@@ -19,6 +19,8 @@ from habitus.data.loader import BatchSampler, length_batches, padding_waste
 from habitus.tasks.base import Task
 from habitus.training.optim import Training
 
+_TIE = 1e-3  # of the loss, beside the AUC of several classes, which epochs soon share
+
 
 class Study(Protocol):
     """Batches, their loss, and how an epoch is judged."""
@@ -88,12 +90,16 @@ class LabelledStudy:
         return loss_B.sum(), len(loss_B)
 
     def validate(self, network: nn.Module) -> Mapping[str, Any]:
-        """Return the task's metric on the validation rows; where it has no value, the negative loss."""
+        """Return the monitor on the validation rows, negated where lower is better; without a value, minus the loss."""
         rows, task = self._validation, self.task
         outputs = score(network, rows)
         assert rows.target is not None, "validation rows need a target"
         loss = float(task.loss(torch.from_numpy(outputs), rows.target).mean())
         metric, monitor = task.monitor_value(rows.target.numpy(), task.decode(outputs)), task.monitor
+        if task.lower_is_better:
+            metric, monitor = -metric, f"negative {monitor}"
+        if task.monitor == "auc" and task.n_outputs > 2:  # of many classes it is soon 1: the loss goes on telling
+            metric -= _TIE * min(loss, 10.0)
         if not math.isfinite(metric):  # such as the AUC of one class
             metric, monitor = -loss, "negative loss"
         return {"validation_loss": loss, "validation_metric": metric, "monitor": monitor}

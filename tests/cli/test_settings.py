@@ -151,9 +151,13 @@ def pages() -> list[tuple[str, type]]:
     from habitus.backbones import GRU, LSTM, RNN, Transformer
     from habitus.data.next_split import NextSplit
     from habitus.data.options import Data
+    from habitus.data.speech_split import SpeechSplit
     from habitus.data.split import Split
+    from habitus.data.utterances import SpeechData
     from habitus.model import NextOptions, Options
+    from habitus.model.transcribe import SpeechOptions
     from habitus.tasks.next_event import NextEvent
+    from habitus.tasks.transcribe import Transcribe
     from habitus.training import Training
 
     return [
@@ -163,6 +167,10 @@ def pages() -> list[tuple[str, type]]:
         ("## [split]", Split),
         ("## [training]", Training),
         ("## [options]", Options),
+        ("### [task] of transcribe", Transcribe),
+        ("### [data] of transcribe", SpeechData),
+        ("### [split] of transcribe", SpeechSplit),
+        ("### [options] of transcribe", SpeechOptions),
         ("### [task] of next-event", NextEvent),
         ("### [split] of next-event", NextSplit),
         ("### [options] of next-event", NextOptions),
@@ -190,7 +198,7 @@ def test_every_key_is_on_the_page_with_its_default():
 def test_every_section_and_task_key_is_on_the_page():
     page = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
     assert all(f"\n## [{name}]\n" in page for name in SECTIONS)
-    assert all(f"| `{name}` |" in page for name in TASK_KEYS)
+    assert all(f"| `{name}` |" in page for keys in TASK_KEYS.values() for name in keys)
 
 
 def test_the_example_on_the_page_is_a_config(tmp_path):

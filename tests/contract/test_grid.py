@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 
+from habitus.backbones import GRU, LSTM, RNN, Transformer
 from habitus.data.options import Data
 from habitus.data.split import Split
 from habitus.fields import Category
@@ -20,14 +21,31 @@ from habitus.training import Training
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CUTOFF = START + timedelta(days=90)
-TARGETS = {"classify": {"two classes": "risk", "three classes": "segment", "labels": ("late", "gone")}}
+TARGETS = {
+    "classify": {"two classes": "risk", "three classes": "segment", "labels": ("late", "gone")},
+    "regress": {"mean": "spent", "mean of logs": "spent", "median": "spent", "quantiles": "spent"},
+}
+OPTIONS = {
+    "mean of logs": {"log": True},
+    "median": {"loss": "absolute"},
+    "quantiles": {"loss": "quantile", "quantiles": (0.25, 0.5, 0.9), "log": True},
+}
 GRID = [
-    pytest.param(backbone, task, target, id=f"{backbone}-{task}-{case}")
+    pytest.param(backbone, task, (target, case), id=f"{backbone}-{task}-{case}")
     for backbone in BACKBONES
     for task, kind in SequenceModel.kinds.items()
     if kind is LabelledModel
     for case, target in TARGETS.get(task, {"no target": None}).items()
 ]
+VARIANTS = {
+    "windowed transformer": Transformer(hidden_size=8, window=3),
+    "windowed transformer both ways": Transformer(hidden_size=8, window=2, causal=False, position="learned"),
+    **{f"{kind.__name__.lower()} both ways": kind(hidden_size=8, bidirectional=True) for kind in (GRU, LSTM, RNN)},
+}
+GRID += [
+    pytest.param(name, "classify", ("risk", "two classes"), id=f"{name}-classify-two classes") for name in VARIANTS
+]
+BODIES = {name: kind(hidden_size=8) for name, kind in BACKBONES.items()} | VARIANTS
 
 
 def make(n=72, seed=0):
@@ -50,13 +68,15 @@ def make(n=72, seed=0):
             "risk": (segment == 1).astype(int),
             "late": (segment != 0).astype(int),
             "gone": rng.integers(0, 2, n),
+            "spent": np.round(rng.lognormal(1 + segment), 2) * (np.arange(n) % 5 > 0),
             "age": rng.normal(40, 9, n),
             "region": rng.choice(["north", "south"], n),
         }
     )
 
 
-def columns_of(target):
+def columns_of(case):
+    target, _ = case
     return [target] if isinstance(target, str) else list(target)
 
 
@@ -66,14 +86,15 @@ def fitted():
     known = {}
 
     def of(backbone, task, target):
-        if target is None:
+        name, case = target
+        if name is None:
             pytest.fail(f"Task '{task}' is registered, but TARGETS in this file names no target for it.")
         if (backbone, task, target) not in known:
             log, examples = make()
             examples = examples.select("user_id", "cutoff", *columns_of(target), "age", "region")
             model = SequenceModel(
-                TASKS[task](target),
-                BACKBONES[backbone](hidden_size=8),
+                TASKS[task](name, **OPTIONS.get(case, {})),
+                BODIES[backbone],
                 data=Data(fields={"item": Category(min_count=1)}),
                 split=Split(validation=0.25, test=0.25),
                 training=Training(epochs=2, batch_rows=16, learning_rate=0.01, tracker=None, device="cpu"),

@@ -40,6 +40,14 @@ GRID = [
     if kind is not LabelledModel
     for case in CASES.get(task, {"no case": None})
 ]
+WINDOWED = "windowed transformer"
+GRID += [
+    pytest.param(WINDOWED, "next-event", case, id=f"{WINDOWED}-next-event-{case}")
+    for case in ("time and fields", "may be told when")
+]
+BODIES = {name: kind(hidden_size=8) for name, kind in BACKBONES.items()} | {
+    WINDOWED: Transformer(hidden_size=8, window=3, pooling="last")
+}
 every_pair = pytest.mark.parametrize(("backbone", "task", "case"), GRID)
 
 
@@ -70,7 +78,7 @@ def fitted():
         if (backbone, task, case) not in known:
             model = SequenceModel(
                 TASKS[task](**CASES[task][case]),
-                BACKBONES[backbone](hidden_size=8),
+                BODIES[backbone],
                 data=Data(fields={"item": Category(min_count=1)}, max_length=MAX_LENGTH),
                 split=NextSplit("leave-one-out"),
                 training=Training(epochs=2, batch_rows=16, learning_rate=0.01, tracker=None, device="cpu"),

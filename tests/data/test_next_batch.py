@@ -143,3 +143,19 @@ def test_company_changes_nothing_but_the_padding():
         mine = together[name][1] if values.ndim == 1 else together[name][1, : values.shape[1]]
         assert torch.equal(mine, values[0]), name
     assert (together["ids item"][1, 2:] == 0).all() and not together["is_step"][1, 2:].any()
+
+
+def test_an_event_that_is_written_reads_like_one_that_was_there():
+    whole = make()
+    rooms, last = make(), whole.offsets[1:] - 1
+    for values in rooms.ids.values():
+        values[last] = MISSING
+    rooms.numbers["amount"][last] = [0.0, 1.0]
+    rooms.time_us[last] = 0
+    tensors, at = HistoryTensors(rooms), last[whole.lengths > 1]
+    values = {name: found[at] for name, found in {**whole.ids, **whole.numbers}.items()}
+    tensors.write(at, values, whole.time_us[at])
+    windows = Windows(whole.offsets[:-1][whole.lengths > 1], at + 1)
+    written, read = everything(tensors.question(windows)), everything(HistoryTensors(whole).question(windows))
+    assert all(torch.equal(written[name], read[name]) for name in read)
+    assert rooms.time_us[at].max() == 0  # what was given stays as it is

@@ -54,7 +54,7 @@ def said(task, **errors):
 @pytest.mark.parametrize("task", [Near(), Far()])
 def test_the_nearest_wins_whichever_way_the_metric_goes(task):
     assert re.match(
-        r"one wins \(\w+ -?0\.10., n = 400 numbers\): ahead of two, the next best", said(task, one=0.1, two=0.3)
+        r"one wins \(\w+ [-−]?0\.10., n = 400 numbers\): ahead of two, the next best", said(task, one=0.1, two=0.3)
     )
 
 

@@ -119,6 +119,36 @@ def test_small_chunks_give_the_same(asked, monkeypatch):
     assert (again[0] == best[0]).all() and np.abs(again[1] - best[1]).max() <= 1e-5
 
 
+def test_known_states_are_not_asked_for_again(asked, monkeypatch):
+    network, tensors, questions = asked
+    states = answer_states(network, tensors, questions)
+    ranks = rank_targets(network, tensors, questions, filter_seen=True)
+    best = top_items(network, tensors, questions, 5, filter_seen=True)
+    monkeypatch.setattr(network, "answer_states", None)
+    assert (rank_targets(network, tensors, questions, filter_seen=True, states=states) == ranks).all()
+    again = top_items(network, tensors, questions, 5, filter_seen=True, states=states)
+    assert (again[0] == best[0]).all() and (again[1] == best[1]).all()
+
+
+def test_threads_change_no_answer(asked, monkeypatch):
+    network, tensors, questions = asked
+    monkeypatch.setattr(ranking, "_BATCH_TOKENS", 13)
+    monkeypatch.setattr(ranking, "_SCORES_AT_ONCE", N_IDS * 2)
+    before, found = torch.get_num_threads(), []
+    for n_threads in (1, 3):
+        torch.set_num_threads(n_threads)
+        found.append(top_items(network, tensors, questions, 5, filter_seen=True))
+    torch.set_num_threads(before)
+    assert all((one == other).all() for one, other in zip(*found, strict=True))
+
+
+def test_no_question_has_no_answer(asked):
+    network, tensors, questions = asked
+    none = questions.take(np.array([], dtype=np.int64))
+    assert rank_targets(network, tensors, none, filter_seen=True).shape == (0,)
+    assert top_items(network, tensors, none, 5, filter_seen=True)[0].shape == (0, 5)
+
+
 def test_seen_items_are_those_of_a_loop():
     rng = np.random.default_rng(3)
     histories = Histories(np.array([0, 9]), {"item": rng.integers(0, 9, 9).astype(np.int32)}, {}, np.arange(9))

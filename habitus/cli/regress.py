@@ -1,0 +1,79 @@
+"""`habitus fit regress` and `habitus compare regress`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import typer
+
+from habitus.cli import options as opt
+from habitus.cli.fit import run_labelled_compare, run_labelled_fit
+from habitus.cli.options import _group
+from habitus.cli.settings import REGRESS
+
+_TASK = _group(
+    "Options",
+    target=(str, "task.target", "Column of numbers to predict.", None),
+    loss=(
+        Literal["squared", "absolute", "huber", "quantile"],
+        "task.loss",
+        "What is predicted: the mean (squared), the median (absolute), between them (huber), or quantiles.",
+        "squared",
+    ),
+    log=(bool, "task.log", "Learn log(1 + target), for amounts with a long tail; answers are in its unit.", None),
+    quantile=(list[float], "task.quantiles", "Level for --loss quantile; may be repeated.", "0.1, 0.5 and 0.9"),
+)
+_TRAINING = {name: flag for name, flag in opt.TRAINING.items() if name not in ("class_weight", "calibration")}
+_SHARED = {**_TASK, **opt.SEED, **_TRAINING, **opt.SETTING, **opt.SPLITTING, **opt.READING, **opt.LENGTH}
+_FLAGS = {**opt.BACKBONE, **_SHARED}
+
+
+@opt.with_options(_FLAGS)
+def fit_regress(
+    ctx: typer.Context,
+    events: opt.Events,
+    examples: opt.Table,
+    out: opt.Out,
+    config: opt.Config = None,
+    resume: opt.Resume = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    **given: Any,
+) -> None:
+    """Train a model of a number, such as an amount or a waiting time, and judge it.
+
+    Counting rivals are judged on the same examples. Writes the model, metrics.json and report.html into the folder.
+
+    Example:
+
+        habitus fit regress --events purchases.parquet --examples amounts.parquet --target amount --out runs/amount
+    """
+    run_labelled_fit(
+        ctx, REGRESS, given, _FLAGS, events, examples, out, config=config, resume=resume, as_json=as_json, quiet=quiet
+    )  # fmt: skip
+
+
+@opt.with_options(_SHARED)
+def compare_regress(
+    ctx: typer.Context,
+    events: opt.Events,
+    examples: opt.Table,
+    out: opt.Out,
+    config: opt.Config = None,
+    backbones: opt.Backbones = "transformer,gru",
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    **given: Any,
+) -> None:
+    """Train several models of a number on the same rows.
+
+    Says which is best, counting rivals included, or that it is a tie. Writes compare.json and report.html.
+
+    Example:
+
+        habitus compare regress --events purchases.parquet --examples amounts.parquet --target amount --out runs/compare
+    """
+    run_labelled_compare(
+        ctx, REGRESS, given, _SHARED, events, examples, out, backbones=backbones, config=config, as_json=as_json,
+        quiet=quiet,
+    )  # fmt: skip
