@@ -46,7 +46,9 @@ class GenerateOptions:
         decoding: "beam", "greedy" or "sample"; epochs are judged on greedy answers.
         beam_size: beginnings that beam search keeps.
         length_penalty: alpha of beam search (Wu et al. 2016, eq. 14).
-        temperature, top_k, top_p: of "sample".
+        temperature: of "sample": below 1 safer, above 1 more varied, 0 the best token.
+        top_k: of "sample": draw from the k best tokens only.
+        top_p: of "sample": draw from the fewest best tokens that together have at least this probability.
         seed: of "sample".
         baselines: rivals without a network that are fitted beside the model.
     """

@@ -1,16 +1,21 @@
 """Rivals of forecasts beside loops and least squares."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from habitus.baselines.forecast import ETS, FORECAST_RIVALS, LastValue, Linear, SeasonalNaive, has_statsforecast
 from habitus.baselines.forecast.linear import predicted
+from habitus.data.read_series import read_series
 from habitus.data.series import SeriesData, SeriesTable
 from habitus.data.series_encoder import SeriesEncoder
 from habitus.data.series_split import SeriesSplit
 from habitus.data.series_step import Step
 
 HOUR = 3_600_000_000
+ETTH1 = Path(os.environ.get("HABITUS_DATA", "../shared/data")) / "etth1" / "ETTh1.csv"
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +104,16 @@ def test_exponential_smoothing_answers_some_origins_as_the_package_does(parts):
 
 def test_all_rivals_are_registered():
     assert list(FORECAST_RIVALS) == ["last value", "seasonal naive", "linear", "ets"]
+
+
+@pytest.mark.skipif(not ETTH1.exists(), reason="ETTh1 is not here")
+def test_repeating_the_last_value_gives_the_published_figures():
+    """Zeng et al. 2023 (arXiv:2205.13504), table 2, Repeat, ETTh1, 96 hours: MSE 1.295, MAE 0.713."""
+    table = read_series(ETTH1, data=SeriesData(time_zone="UTC"))
+    borders = SeriesSplit(train_steps=8640, validation_steps=2880, test_steps=2880).borders(table)
+    encoder = SeriesEncoder.fit(table, SeriesData(), borders, horizon=96, context=336)
+    test = encoder.origins(table, *encoder.between(table, *borders[1:], most=5_000)[:2])
+    error = (LastValue().points(test) - test.targets()) / test.scale[:, None]
+    assert len(test) == 2785
+    assert np.mean(error**2) == pytest.approx(1.295, abs=1e-3)
+    assert np.mean(np.abs(error)) == pytest.approx(0.713, abs=1e-3)

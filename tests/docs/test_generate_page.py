@@ -1,5 +1,7 @@
 """What docs/generate.md shows runs: its Python as it stands, its commands on a few pairs."""
 
+import dataclasses
+import json
 import re
 import shlex
 from pathlib import Path
@@ -8,6 +10,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from habitus.backbones import EncoderDecoder
 from habitus.cli import app
 from habitus.data.simulate import simulate_installs
 
@@ -60,6 +63,12 @@ def test_the_python_of_the_page_runs(here):
     assert names["written"].columns == ["en", "generated"]
     assert names["weights"].shape == (len(names["down"]), len(names["across"]))
     assert names["coming"].columns == ["user_id", "past", "generated"]
+
+
+def test_the_page_has_every_key_of_the_backbone_with_its_default():
+    for field in dataclasses.fields(EncoderDecoder):
+        if field.name != "kind":  # the name of the backbone
+            assert f"| `{field.name}` | `{json.dumps(field.default)}` |" in PAGE, field.name
 
 
 def test_links_of_the_page_lead_somewhere():
