@@ -82,7 +82,7 @@ def bag_right(texts: dict[str, tuple[list[list[str]], np.ndarray]]) -> int:
 def main() -> None:
     """Train, choose the epoch on validation, judge once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--words", type=int, default=120)
+    parser.add_argument("--words", type=int, default=200)
     parser.add_argument("--vocabulary", type=int, default=6_000)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--width", type=int, default=16)

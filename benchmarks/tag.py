@@ -111,7 +111,7 @@ def weibo() -> Case | None:
             "LSTM-CRF, both ways": LSTM(hidden_size=128, bidirectional=True, dropout=0.4),
             "Transformer-CRF": Transformer(hidden_size=128, causal=False, time_aware=False, dropout=0.3),
         },
-        training=Training(epochs=14, learning_rate=5e-3, batch_rows=32, tracker=None, patience=14),
+        training=Training(epochs=8, learning_rate=5e-3, batch_rows=32, tracker=None),
         options=TagOptions(value_dropout=0.2),
         published=PUBLISHED["weibo"],
     )

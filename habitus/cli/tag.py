@@ -17,7 +17,7 @@ TAG = "tag"
 Events = Annotated[
     str,
     typer.Option(
-        help="The log: a Parquet, CSV or Arrow file, a folder of them, or a glob; or files of tagged text (.conll, .bio)."
+        help="The log: a Parquet, CSV or Arrow file, a folder of them, a glob; or files of tagged text (.conll, .bio)."
     ),
 ]
 

@@ -27,6 +27,7 @@ from habitus.tasks.judged import JudgedTask
 from habitus.tasks.network import Backbone
 
 _DAY_S = 86_400.0
+_AUGMENT = Augment(warp_bands=0.12, speed=0.0, mask_bands=0.15, mask_time=0.15, level=0.3, noise=0.2)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class SpeechNetwork(nn.Module):
         super().__init__()
         width = backbone.hidden_size
         self.step_days = step_s / _DAY_S
-        self.frames = FrameEmbedding(n_bands, width, Augment(speed=0.0) if task.augment else None, task.stride)
+        self.frames = FrameEmbedding(n_bands, width, _AUGMENT if task.augment else None, task.stride)
         self.backbone = backbone.build()
         self.output = nn.Linear(width, n_characters + 1)
 

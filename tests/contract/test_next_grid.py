@@ -17,7 +17,7 @@ from habitus.data.next_batch import HistoryTensors
 from habitus.data.next_split import NextSplit
 from habitus.data.options import Data
 from habitus.fields import Category
-from habitus.model import BACKBONES, TASKS, LabelledModel, NextOptions, SequenceModel, load
+from habitus.model import BACKBONES, TASKS, NextEventModel, NextOptions, SequenceModel, load
 from habitus.next_prepared import read_histories
 from habitus.tasks.ranking import Questions, answer_states, rank_targets
 from habitus.training import Training
@@ -37,7 +37,7 @@ GRID = [
     pytest.param(backbone, task, case, id=f"{backbone}-{task}-{case}")
     for backbone in BACKBONES
     for task, kind in SequenceModel.kinds.items()
-    if kind is not LabelledModel
+    if kind is NextEventModel
     for case in CASES.get(task, {"no case": None})
 ]
 WINDOWED = "windowed transformer"
