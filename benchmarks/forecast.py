@@ -21,8 +21,8 @@ from typing import Any
 
 import polars as pl
 
-from habitus.data.series import SeriesData
-from habitus.data.series_split import SeriesSplit
+from habitus.data.series.split import SeriesSplit
+from habitus.data.series.table import SeriesData
 from habitus.model import BACKBONES, SequenceModel
 from habitus.model.forecast import ForecastModel, ForecastOptions
 from habitus.tasks.forecast import Forecast

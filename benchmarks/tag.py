@@ -24,7 +24,7 @@ import torch
 
 from habitus.backbones import GRU, LSTM, Transformer
 from habitus.data.options import Data
-from habitus.data.tag_split import TagSplit
+from habitus.data.tags.split import TagSplit
 from habitus.model import SequenceModel
 from habitus.model.tag import TagOptions
 from habitus.tasks import Tag

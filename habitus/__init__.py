@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from habitus.data.options import Data
     from habitus.data.pair_split import PairSplit
     from habitus.data.pairs import PairData
-    from habitus.data.series import SeriesData
-    from habitus.data.series_split import SeriesSplit
+    from habitus.data.series.split import SeriesSplit
+    from habitus.data.series.table import SeriesData
     from habitus.data.simulate import simulate_installs
     from habitus.data.speech_split import SpeechSplit
     from habitus.data.split import Split
-    from habitus.data.tag_split import TagSplit
+    from habitus.data.tags.split import TagSplit
     from habitus.data.utterances import SpeechData
     from habitus.fields import Category, Number, Schema
     from habitus.model import NextOptions, Options, SequenceModel, load
@@ -108,7 +108,7 @@ _HOMES = {
     "Forecast": "habitus.tasks",
     "Sampling": "habitus.tasks",
     "Tag": "habitus.tasks",
-    "TagSplit": "habitus.data.tag_split",
+    "TagSplit": "habitus.data.tags.split",
     "TagOptions": "habitus.model.tag",
     "Transcribe": "habitus.tasks",
     "SpeechData": "habitus.data.utterances",
@@ -131,8 +131,8 @@ _HOMES = {
     "PairSplit": "habitus.data.pair_split",
     "PairData": "habitus.data.pairs",
     "GenerateOptions": "habitus.model.generate_pairs",
-    "SeriesSplit": "habitus.data.series_split",
-    "SeriesData": "habitus.data.series",
+    "SeriesSplit": "habitus.data.series.split",
+    "SeriesData": "habitus.data.series.table",
     "ForecastOptions": "habitus.model.forecast",
     "Training": "habitus.training",
     "Split": "habitus.data.split",

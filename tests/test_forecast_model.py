@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from habitus.backbones import GRU
-from habitus.data.series import SeriesData
-from habitus.data.series_split import SeriesSplit
+from habitus.data.series.split import SeriesSplit
+from habitus.data.series.table import SeriesData
 from habitus.errors import ConfigError, DataError
 from habitus.model import BACKBONES, SequenceModel, load
 from habitus.model import forecast as forecast_module

@@ -8,7 +8,7 @@ import pytest
 
 from habitus.backbones import GRU, Transformer
 from habitus.data.options import Data
-from habitus.data.tag_split import TagSplit
+from habitus.data.tags.split import TagSplit
 from habitus.errors import ConfigError, DataError
 from habitus.fields import Category
 from habitus.model import BACKBONES, SequenceModel, load

@@ -8,4 +8,14 @@ from habitus.backbones.pool import Pool, Pooling
 from habitus.backbones.rnn import RNN
 from habitus.backbones.transformer import Transformer
 
-__all__ = ["GRU", "LSTM", "RNN", "EncoderDecoder", "EventEmbedding", "Pool", "Pooling", "ProfileEmbedding", "Transformer"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "EncoderDecoder",
+    "EventEmbedding",
+    "Pool",
+    "Pooling",
+    "ProfileEmbedding",
+    "Transformer",
+]

@@ -39,11 +39,11 @@ SPECS = {
         data="habitus.data.pairs:PairData",
     ),
     "forecast": TaskSpec(
-        split="habitus.data.series_split:SeriesSplit",
+        split="habitus.data.series.split:SeriesSplit",
         model="habitus.model.forecast:ForecastModel",
-        data="habitus.data.series:SeriesData",
+        data="habitus.data.series.table:SeriesData",
     ),
-    "tag": TaskSpec(split="habitus.data.tag_split:TagSplit", model="habitus.model.tag:TagModel"),
+    "tag": TaskSpec(split="habitus.data.tags.split:TagSplit", model="habitus.model.tag:TagModel"),
     "transcribe": TaskSpec(
         split="habitus.data.speech_split:SpeechSplit",
         model="habitus.model.transcribe:TranscribeModel",

@@ -100,8 +100,8 @@ def with_text_defaults(events: str, config: Path | None, given: Mapping[str, Any
 
     Text is tagged with all of a sentence in sight, and its tags are BIO tags where they look like them.
     """
-    from habitus.data.text_events import TAG as COLUMN
-    from habitus.data.text_events import find_text, looks_like_bio
+    from habitus.data.tags.text_events import TAG as COLUMN
+    from habitus.data.tags.text_events import find_text, looks_like_bio
 
     if not find_text(events):
         return dict(given)

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from habitus.data.forecasts import Answer, Truth
+from habitus.data.series.forecasts import Answer, Truth
 from habitus.errors import DataError
 from habitus.metrics.intervals import Interval, bootstrap_interval
 

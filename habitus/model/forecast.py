@@ -21,13 +21,13 @@ from habitus.baselines.forecast import FORECAST_RIVALS, has_statsforecast, ridge
 from habitus.baselines.rival import Rival
 from habitus.bundle import Bundle
 from habitus.data.clock import DAY_US
-from habitus.data.forecasts import Answer, Truth
-from habitus.data.read_series import read_series
 from habitus.data.rejects import Rejects
-from habitus.data.series import SeriesData, SeriesTable
-from habitus.data.series_encoder import MOST_JUDGED, MOST_TRAINING, SeriesEncoder
-from habitus.data.series_rows import Origins
-from habitus.data.series_split import SeriesSplit
+from habitus.data.series.encoder import MOST_JUDGED, MOST_TRAINING, SeriesEncoder
+from habitus.data.series.forecasts import Answer, Truth
+from habitus.data.series.read import read_series
+from habitus.data.series.rows import Origins
+from habitus.data.series.split import SeriesSplit
+from habitus.data.series.table import SeriesData, SeriesTable
 from habitus.errors import ConfigError, did_you_mean
 from habitus.evaluation import Evaluation
 from habitus.model.forecast_frame import forecast_facts, forecast_frame, forecast_said

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from habitus.data.forecasts import Answer
-from habitus.data.read_series import ONLY_SERIES
-from habitus.data.series import SeriesTable
-from habitus.data.series_encoder import SeriesEncoder
-from habitus.data.series_rows import Origins
+from habitus.data.series.encoder import SeriesEncoder
+from habitus.data.series.forecasts import Answer
+from habitus.data.series.read import ONLY_SERIES
+from habitus.data.series.rows import Origins
+from habitus.data.series.table import SeriesTable
 
 
 def forecast_facts(

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from habitus.data.forecasts import Answer, Truth
-from habitus.data.series_rows import Origins
+from habitus.data.series.forecasts import Answer, Truth
+from habitus.data.series.rows import Origins
 from habitus.metrics.forecast import errors_by_step, n_answered
 
 _PAST = 2  # horizons of the past that are shown

@@ -20,9 +20,9 @@ from habitus.baselines.rival import Rival
 from habitus.baselines.tag import TAG_BASELINES, FrequentTag, RunningRates, WindowLogistic
 from habitus.data.encode import Encoder
 from habitus.data.options import Data
-from habitus.data.read_tagged import TagEncoder, TagLog, in_log_order, read_to_answer, read_to_learn
-from habitus.data.tag_split import TagSplit
-from habitus.data.tagged import Tagged, Tags, label_history_sizes
+from habitus.data.tags.read import TagEncoder, TagLog, in_log_order, read_to_answer, read_to_learn
+from habitus.data.tags.split import TagSplit
+from habitus.data.tags.tagged import Tagged, Tags, label_history_sizes
 from habitus.errors import ConfigError, did_you_mean
 from habitus.evaluation import Evaluation
 from habitus.model.tag_panels import tag_panels

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from habitus.data.tagged import Tagged, Tags
+from habitus.data.tags.tagged import Tagged, Tags
 from habitus.metrics.tag import entities
 from habitus.tasks.tag import Tag
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from habitus.config import check_choice
-from habitus.data.forecasts import DECILES, Answer, Truth
+from habitus.data.series.forecasts import DECILES, Answer, Truth
 from habitus.errors import ConfigError
 from habitus.metrics import Interval
 from habitus.metrics.forecast import forecast_differences, forecast_metrics

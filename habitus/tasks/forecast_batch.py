@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from habitus.data.batch import Batch
-from habitus.data.series_rows import Origins
+from habitus.data.series.rows import Origins
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from habitus.config import check_choice
-from habitus.data.tagged import Tagged, Tags
+from habitus.data.tags.tagged import Tagged, Tags
 from habitus.errors import ConfigError, DataError
 from habitus.metrics import Interval
 from habitus.metrics.tag import (

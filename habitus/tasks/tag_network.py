@@ -20,7 +20,7 @@ from habitus.data.batch import Batch
 from habitus.data.histories import Windows
 from habitus.data.loader import length_batches
 from habitus.data.next_batch import HistoryTensors
-from habitus.data.tagged import UNLABELLED, Tagged, Tags, TagWindows, tag_windows, with_label_history
+from habitus.data.tags.tagged import UNLABELLED, Tagged, Tags, TagWindows, tag_windows, with_label_history
 from habitus.tasks.crf import CRF, forbidden_transitions, viterbi
 from habitus.tasks.network import Backbone, Inputs
 from habitus.tasks.tag import Tag

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from habitus.data.series_rows import Origins
+from habitus.data.series.rows import Origins
 from habitus.tasks.forecast import Forecast
 from habitus.tasks.forecast_batch import OriginTensors, SeriesBatch
 from habitus.tasks.forecast_network import ForecastNetwork

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from habitus.data.batch import Batch
 from habitus.data.loader import BatchSampler, padding_waste
-from habitus.data.tagged import UNLABELLED
+from habitus.data.tags.tagged import UNLABELLED
 from habitus.errors import DataError
 from habitus.tasks.tag import Tag
 from habitus.tasks.tag_network import TagNetwork, TagTensors, tag_rows

@@ -8,11 +8,11 @@ import pytest
 
 from habitus.baselines.forecast import ETS, FORECAST_RIVALS, LastValue, Linear, SeasonalNaive, has_statsforecast
 from habitus.baselines.forecast.linear import predicted
-from habitus.data.read_series import read_series
-from habitus.data.series import SeriesData, SeriesTable
-from habitus.data.series_encoder import SeriesEncoder
-from habitus.data.series_split import SeriesSplit
-from habitus.data.series_step import Step
+from habitus.data.series.encoder import SeriesEncoder
+from habitus.data.series.read import read_series
+from habitus.data.series.split import SeriesSplit
+from habitus.data.series.step import Step
+from habitus.data.series.table import SeriesData, SeriesTable
 
 HOUR = 3_600_000_000
 ETTH1 = Path(os.environ.get("HABITUS_DATA", "../shared/data")) / "etth1" / "ETTh1.csv"

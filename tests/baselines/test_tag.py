@@ -7,7 +7,7 @@ from habitus.baselines.tag import TAG_BASELINES, FrequentTag, RunningRates, Wind
 from habitus.baselines.tag.running import before
 from habitus.data.histories import Histories
 from habitus.data.slices import offsets_of
-from habitus.data.tagged import Tagged
+from habitus.data.tags.tagged import Tagged
 
 
 def make(n_units=60, n_labels=2, seed=0):

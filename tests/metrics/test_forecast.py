@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from habitus.data.forecasts import DECILES, Answer, Truth
+from habitus.data.series.forecasts import DECILES, Answer, Truth
 from habitus.errors import DataError
 from habitus.metrics.forecast import (
     METRICS,

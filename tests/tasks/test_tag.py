@@ -8,7 +8,7 @@ import torch
 
 from habitus.backbones import GRU, Transformer
 from habitus.data.histories import Histories
-from habitus.data.tagged import Tagged, Tags
+from habitus.data.tags.tagged import Tagged, Tags
 from habitus.errors import ConfigError, DataError
 from habitus.tasks.network import Inputs
 from habitus.tasks.tag import Tag

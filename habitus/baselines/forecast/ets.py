@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from habitus.baselines.rival import Rival
-from habitus.data.forecasts import DECILES, Answer
-from habitus.data.series_rows import Origins
+from habitus.data.series.forecasts import DECILES, Answer
+from habitus.data.series.rows import Origins
 from habitus.errors import require
 
 MOST_FITS = 30

@@ -14,8 +14,8 @@ import numpy as np
 
 from habitus.baselines.forecast.residuals import spread, with_quantiles
 from habitus.baselines.rival import Rival
-from habitus.data.forecasts import Answer
-from habitus.data.series_rows import Origins
+from habitus.data.series.forecasts import Answer
+from habitus.data.series.rows import Origins
 
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # times the mean of the diagonal of the context's covariance
 _MOST_WINDOWS = 20_000  # origins from which the line is learned

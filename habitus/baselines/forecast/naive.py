@@ -12,8 +12,8 @@ import numpy as np
 
 from habitus.baselines.forecast.residuals import spread, with_quantiles
 from habitus.baselines.rival import Rival
-from habitus.data.forecasts import Answer
-from habitus.data.series_rows import Origins
+from habitus.data.series.forecasts import Answer
+from habitus.data.series.rows import Origins
 
 
 class LastValue(Rival):

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from habitus.data.forecasts import DECILES, Answer
-from habitus.data.series_rows import Origins
+from habitus.data.series.forecasts import DECILES, Answer
+from habitus.data.series.rows import Origins
 
 _MOST = 1_000  # origins whose errors are kept
 _CHUNK = 512

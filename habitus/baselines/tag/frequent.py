@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from habitus.baselines.rival import Rival
-from habitus.data.tagged import UNLABELLED, Tagged, Tags
+from habitus.data.tags.tagged import UNLABELLED, Tagged, Tags
 from habitus.fields.category import N_RESERVED
 
 _SMOOTHING = 1.0  # events that a value's shares begin with

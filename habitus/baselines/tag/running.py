@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from habitus.baselines.rival import Rival
-from habitus.data.tagged import UNLABELLED, Tagged, Tags
+from habitus.data.tags.tagged import UNLABELLED, Tagged, Tags
 from habitus.errors import require
 
 _SMOOTHING = 5.0  # events that a rate begins with

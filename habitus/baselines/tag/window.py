@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from habitus.baselines.rival import Rival
-from habitus.data.tagged import UNLABELLED, Tagged, Tags
+from habitus.data.tags.tagged import UNLABELLED, Tagged, Tags
 from habitus.errors import require
 
 _STRENGTH, _MAX_ITERATIONS = 3.0, 30

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from habitus.data.series import SeriesData, SeriesTable
-from habitus.data.series_encoder import SeriesEncoder
-from habitus.data.series_rows import measure_scales, origins_between
-from habitus.data.series_split import SeriesSplit
-from habitus.data.series_step import Step
+from habitus.data.series.encoder import SeriesEncoder
+from habitus.data.series.rows import measure_scales, origins_between
+from habitus.data.series.split import SeriesSplit
+from habitus.data.series.step import Step
+from habitus.data.series.table import SeriesData, SeriesTable
 from habitus.errors import ConfigError, DataError
 
 HOUR = 3_600_000_000

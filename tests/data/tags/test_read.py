@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from habitus.data.options import Data
-from habitus.data.read_tagged import TagEncoder, in_log_order, read_to_answer, read_to_learn
-from habitus.data.tag_split import TagSplit
+from habitus.data.tags.read import TagEncoder, in_log_order, read_to_answer, read_to_learn
+from habitus.data.tags.split import TagSplit
 from habitus.errors import DataError
 from habitus.fields import Category
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from habitus.data.series import SeriesData, SeriesTable
-from habitus.data.series_rows import Origins, Scales, measure_scales, origins_between
-from habitus.data.series_step import Step
+from habitus.data.series.rows import Origins, Scales, measure_scales, origins_between
+from habitus.data.series.step import Step
+from habitus.data.series.table import SeriesData, SeriesTable
 from habitus.errors import DataError
 
 MOST_JUDGED, MOST_TRAINING = 5_000, 1_000_000  # origins; beyond them the stride grows

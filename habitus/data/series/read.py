@@ -17,8 +17,8 @@ from habitus.data.columns import read_entity, read_field
 from habitus.data.events import refuse_useless
 from habitus.data.inference import find_column, find_time, infer_fields
 from habitus.data.rows import read_rows
-from habitus.data.series import SeriesData, SeriesTable
-from habitus.data.series_step import Step
+from habitus.data.series.step import Step
+from habitus.data.series.table import SeriesData, SeriesTable
 from habitus.data.slices import offsets_of
 from habitus.data.sources import Source, open_source
 from habitus.data.timestamps import read_time

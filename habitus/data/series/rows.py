@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from habitus.data.series import SeriesTable
+from habitus.data.series.table import SeriesTable
 
 _SEEN_SHARE = 0.5  # of a context; origins that see less of theirs are left out
 
@@ -149,7 +149,7 @@ def origins_between(
     Returns:
         Numbers of the series and positions of the origins, int64 (n,) each, and how many were left out for gaps.
 
-    >>> from habitus.data.series_step import Step
+    >>> from habitus.data.series.step import Step
     >>> table = SeriesTable(("a",), ("x",), np.array([0, 9]), np.arange(9.0)[:, None], np.arange(9), Step(1))
     >>> origins_between(table, 0, 9, context=4, horizon=2)[1].tolist()
     [4, 5, 6, 7]

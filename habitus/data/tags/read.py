@@ -19,9 +19,9 @@ from habitus.data.list_columns import flat
 from habitus.data.options import Data
 from habitus.data.read_histories import LogRows, bare_histories, encode_histories, fit_encoder, read_rows_of
 from habitus.data.sources import open_source
-from habitus.data.tag_split import TagSplit
-from habitus.data.tagged import Tagged
-from habitus.data.text_events import SENTENCE_LABEL, find_text, read_text
+from habitus.data.tags.split import TagSplit
+from habitus.data.tags.tagged import Tagged
+from habitus.data.tags.text_events import SENTENCE_LABEL, find_text, read_text
 from habitus.errors import DataError, did_you_mean
 from habitus.fields.category import N_RESERVED, Category, Vocabulary
 from habitus.fields.schema import Schema

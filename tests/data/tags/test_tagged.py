@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from habitus.data.histories import Histories
 from habitus.data.slices import offsets_of
-from habitus.data.tagged import Tagged, Tags, label_history_sizes, tag_windows, with_label_history
+from habitus.data.tags.tagged import Tagged, Tags, label_history_sizes, tag_windows, with_label_history
 
 
 def rows(lengths=(3, 2), labels=(1, 0, -1, 1, 1), n_known=2):

@@ -1,4 +1,4 @@
-"""Series with every step in its place, and how a table of them is read (see `read_series.py` for the reading).
+"""Series with every step in its place, and how a table of them is read (see `read.py` for the reading).
 
 A step that the log lacks, or whose value is missing, is NaN: the network reads it filled and flagged, and neither the
 loss nor a metric counts it. Filling looks back only. Knows nothing about windows, models or torch.
@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from habitus.data.rejects import Rejects
-from habitus.data.series_step import Step
+from habitus.data.series.step import Step
 from habitus.data.slices import offsets_of
 from habitus.errors import ConfigError
 

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from habitus.data.read_series import ONLY_SERIES, read_series
-from habitus.data.series import SeriesData
-from habitus.data.series_step import Step
+from habitus.data.series.read import ONLY_SERIES, read_series
+from habitus.data.series.step import Step
+from habitus.data.series.table import SeriesData
 from habitus.errors import ConfigError, DataError
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

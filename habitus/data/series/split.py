@@ -13,7 +13,7 @@ from datetime import datetime
 
 import numpy as np
 
-from habitus.data.series import SeriesTable
+from habitus.data.series.table import SeriesTable
 from habitus.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from habitus.data.text_events import find_text, looks_like_bio, read_text, with_derived_fields
+from habitus.data.tags.text_events import find_text, looks_like_bio, read_text, with_derived_fields
 from habitus.errors import DataError
 
 REAL = Path(os.environ.get("HABITUS_DATA", "../shared/data"))

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from habitus.data.tag_split import TagSplit
+from habitus.data.tags.split import TagSplit
 from habitus.errors import DataError
 
 ENTITIES = pl.Series("user_id", [f"u{i}" for i in range(100)])

@@ -1,0 +1,1 @@
+"""Series: long tables of values by step, their windows, their split by time, and how they are scaled."""
