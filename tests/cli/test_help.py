@@ -33,11 +33,25 @@ def commands(command: Any = None, name: str = "habitus") -> dict[str, Any]:
 
 
 COMMANDS = commands()
-NAMES = [
-    "habitus", "habitus check", "habitus compare", "habitus compare classify", "habitus compare next-event",
-    "habitus demo", "habitus evaluate", "habitus fit", "habitus fit classify", "habitus fit next-event",
-    "habitus predict", "habitus recommend", "habitus report", "habitus simulate", "habitus simulate installs",
-]  # fmt: skip
+TASKS = ("classify", "forecast", "generate", "next-event", "regress", "tag", "transcribe")
+PLAIN = (
+    "check",
+    "compare",
+    "demo",
+    "evaluate",
+    "fit",
+    "predict",
+    "recommend",
+    "report",
+    "simulate",
+    "simulate installs",
+)
+NAMES = sorted(
+    [
+        "habitus",
+        *(f"habitus {name}" for name in (*PLAIN, *(f"{verb} {task}" for verb in ("fit", "compare") for task in TASKS))),
+    ]
+)
 
 
 def test_the_commands_are_those_that_were_promised():
@@ -109,18 +123,17 @@ def test_choices_are_those_of_the_code():
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["fit", "classify", "--help"], ["--version"]])
-def test_help_is_quick_and_loads_nothing_heavy(arguments):
+def test_help_loads_nothing_heavy(arguments):
     script = f"""
-import sys, time
+import sys
 from habitus.cli import main
 code = main({arguments!r})
 heavy = {{"torch", "polars", "numpy", "pyarrow", "rich"}} & set(sys.modules)
-print("SECONDS", time.process_time(), code, *heavy)
+print("LOADED", code, *heavy)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    seconds, code, *heavy = done.stdout.rpartition("SECONDS ")[2].split()
-    assert (code, heavy, done.stderr) == ("0", [], "")
-    assert float(seconds) < 0.5  # of this process: the machine may be busy
+    code, *heavy = done.stdout.rpartition("LOADED ")[2].split()
+    assert (code, heavy, done.stderr) == ("0", [], "")  # how long it takes: benchmarks/startup.py
 
 
 def test_the_version_is_that_of_the_package():

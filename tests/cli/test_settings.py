@@ -151,13 +151,9 @@ def pages() -> list[tuple[str, type]]:
     from habitus.backbones import GRU, LSTM, RNN, Transformer
     from habitus.data.next_split import NextSplit
     from habitus.data.options import Data
-    from habitus.data.speech_split import SpeechSplit
     from habitus.data.split import Split
-    from habitus.data.utterances import SpeechData
     from habitus.model import NextOptions, Options
-    from habitus.model.transcribe import SpeechOptions
     from habitus.tasks.next_event import NextEvent
-    from habitus.tasks.transcribe import Transcribe
     from habitus.training import Training
 
     return [
@@ -167,10 +163,6 @@ def pages() -> list[tuple[str, type]]:
         ("## [split]", Split),
         ("## [training]", Training),
         ("## [options]", Options),
-        ("### [task] of transcribe", Transcribe),
-        ("### [data] of transcribe", SpeechData),
-        ("### [split] of transcribe", SpeechSplit),
-        ("### [options] of transcribe", SpeechOptions),
         ("### [task] of next-event", NextEvent),
         ("### [split] of next-event", NextSplit),
         ("### [options] of next-event", NextOptions),
