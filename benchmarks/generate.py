@@ -21,8 +21,8 @@ import polars as pl
 
 import habitus as hb
 from habitus.backbones.encoder_decoder import EncoderDecoder
-from habitus.data.pair_split import PairSplit
-from habitus.data.pairs import PairData
+from habitus.data.pairs.split import PairSplit
+from habitus.data.pairs.table import PairData
 from habitus.model.generate_pairs import GenerateModel
 from habitus.tasks.generate import Generate
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from habitus.backbones import GRU, LSTM, RNN, EncoderDecoder, Transformer
     from habitus.data.next_split import NextSplit
     from habitus.data.options import Data
-    from habitus.data.pair_split import PairSplit
-    from habitus.data.pairs import PairData
+    from habitus.data.pairs.split import PairSplit
+    from habitus.data.pairs.table import PairData
     from habitus.data.series.split import SeriesSplit
     from habitus.data.series.table import SeriesData
     from habitus.data.simulate import simulate_installs
@@ -128,8 +128,8 @@ _HOMES = {
     "GRU": "habitus.backbones",
     "Transformer": "habitus.backbones",
     "EncoderDecoder": "habitus.backbones",
-    "PairSplit": "habitus.data.pair_split",
-    "PairData": "habitus.data.pairs",
+    "PairSplit": "habitus.data.pairs.split",
+    "PairData": "habitus.data.pairs.table",
     "GenerateOptions": "habitus.model.generate_pairs",
     "SeriesSplit": "habitus.data.series.split",
     "SeriesData": "habitus.data.series.table",

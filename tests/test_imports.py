@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 INITS = sorted((ROOT / "habitus").glob("*/**/__init__.py"))  # all but the package's own, which has the lazy table
 LIGHT_PACKAGES = ("fields", "data", "metrics", "baselines")
-TORCH_MODULES = {"habitus.data.batch", "habitus.data.loader", "habitus.data.next_batch", "habitus.data.pair_batch"}
+TORCH_MODULES = {"habitus.data.batch", "habitus.data.loader", "habitus.data.next_batch", "habitus.data.pairs.batch"}
 HEAVY = ("torch", "accelerate", "lightgbm", "matplotlib", "pandas", "sklearn")
 
 

@@ -34,9 +34,9 @@ SPECS = {
     "regress": _LABELLED,
     "next-event": TaskSpec(split="habitus.data.next_split:NextSplit", model="habitus.model:NextEventModel"),
     "generate": TaskSpec(
-        split="habitus.data.pair_split:PairSplit",
+        split="habitus.data.pairs.split:PairSplit",
         model="habitus.model.generate_pairs:GenerateModel",
-        data="habitus.data.pairs:PairData",
+        data="habitus.data.pairs.table:PairData",
     ),
     "forecast": TaskSpec(
         split="habitus.data.series.split:SeriesSplit",

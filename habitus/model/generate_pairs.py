@@ -17,11 +17,11 @@ from habitus.backbones.encoder_decoder import EncoderDecoder
 from habitus.baselines.generate import GENERATE_BASELINES
 from habitus.baselines.rival import Rival
 from habitus.config import build
-from habitus.data.pair_batch import PairTensors, pair_batches
-from habitus.data.pair_encoder import PairEncoder
-from habitus.data.pair_split import PairSplit
-from habitus.data.pairs import PairData, PairRows, PairTable, is_list, keys_of, read_pairs
-from habitus.data.ragged import Ragged
+from habitus.data.pairs.batch import PairTensors, pair_batches
+from habitus.data.pairs.encoder import PairEncoder
+from habitus.data.pairs.ragged import Ragged
+from habitus.data.pairs.split import PairSplit
+from habitus.data.pairs.table import PairData, PairRows, PairTable, is_list, keys_of, read_pairs
 from habitus.data.rejects import Rejects
 from habitus.errors import ConfigError, did_you_mean
 from habitus.evaluation import Evaluation

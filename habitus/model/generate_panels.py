@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from habitus.data.pairs import PairRows
+from habitus.data.pairs.table import PairRows
 
 if TYPE_CHECKING:
     from habitus.model.generate_pairs import GenerateModel

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from habitus.backbones.encoder_decoder import DecoderState
 from habitus.config import check_choice
-from habitus.data.subwords import END, PAD, START
+from habitus.data.pairs.subwords import END, PAD, START
 from habitus.errors import ConfigError
 from habitus.tasks.rules import Past
 from habitus.tasks.sampling import Sampling, choose

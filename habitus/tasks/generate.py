@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from habitus.backbones.dropout import Dropout
 from habitus.backbones.encoder_decoder import DecoderState, Encoded, EncoderDecoder
 from habitus.config import check_choice
-from habitus.data.pair_batch import PairBatch
-from habitus.data.subwords import PAD, START, UNKNOWN
+from habitus.data.pairs.batch import PairBatch
+from habitus.data.pairs.subwords import PAD, START, UNKNOWN
 from habitus.errors import ConfigError
 from habitus.metrics import Interval
 from habitus.metrics.text import TOKENIZERS, choose_tokenizer, text_differences, text_metrics, text_sums

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from habitus.data.pair_batch import PairBatch, PairTensors, pair_batches, pair_waste
-from habitus.data.pairs import PairRows
+from habitus.data.pairs.batch import PairBatch, PairTensors, pair_batches, pair_waste
+from habitus.data.pairs.table import PairRows
 from habitus.metrics.text import bleu_of, choose_tokenizer, text_sums
 from habitus.tasks.generate import Generate, GenerateNetwork
 from habitus.training.optim import Training

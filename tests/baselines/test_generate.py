@@ -7,8 +7,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 
 from habitus.baselines.generate import GENERATE_BASELINES, CopySource, TranslationMemory
-from habitus.data.pairs import PairRows
-from habitus.data.ragged import Ragged
+from habitus.data.pairs.ragged import Ragged
+from habitus.data.pairs.table import PairRows
 
 TEXTS = ["i like cats .", "where is the station ?", "he likes dogs .", "it is raining ."]
 

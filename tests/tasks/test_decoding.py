@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from habitus.backbones.encoder_decoder import DecoderState
-from habitus.data.subwords import END, START
+from habitus.data.pairs.subwords import END, START
 from habitus.errors import ConfigError
 from habitus.tasks.decoding import Decoding, length_penalty, write
 from habitus.tasks.sampling import Sampling

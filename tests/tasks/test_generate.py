@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from habitus.backbones import EncoderDecoder
-from habitus.data.pair_batch import PairBatch
-from habitus.data.subwords import PAD, START, UNKNOWN
+from habitus.data.pairs.batch import PairBatch
+from habitus.data.pairs.subwords import PAD, START, UNKNOWN
 from habitus.errors import ConfigError
 from habitus.tasks.generate import Generate, GenerateNetwork, smoothed_loss
 

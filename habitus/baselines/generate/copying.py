@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from habitus.baselines.rival import Rival
-from habitus.data.pairs import PairRows, is_list
+from habitus.data.pairs.table import PairRows, is_list
 
 
 class CopySource(Rival):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from habitus.baselines.rival import Rival
-from habitus.data.pairs import PairRows
+from habitus.data.pairs.table import PairRows
 from habitus.errors import require
 
 _CHUNK = 500  # sources that are compared at once

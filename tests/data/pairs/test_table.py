@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from habitus.data.pair_batch import PairTensors, pair_batches, pair_waste
-from habitus.data.pair_encoder import PairEncoder
-from habitus.data.pair_split import PairSplit
-from habitus.data.pairs import PairData, keys_of, read_pairs
-from habitus.data.subwords import END, PAD
+from habitus.data.pairs.batch import PairTensors, pair_batches, pair_waste
+from habitus.data.pairs.encoder import PairEncoder
+from habitus.data.pairs.split import PairSplit
+from habitus.data.pairs.subwords import END, PAD
+from habitus.data.pairs.table import PairData, keys_of, read_pairs
 from habitus.errors import ConfigError, DataError
 
 

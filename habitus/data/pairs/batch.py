@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from habitus.data.pairs import PairRows
-from habitus.data.ragged import Ragged
-from habitus.data.subwords import PAD
+from habitus.data.pairs.ragged import Ragged
+from habitus.data.pairs.subwords import PAD
+from habitus.data.pairs.table import PairRows
 
 _MOST_WASTE, _FEWEST_ROWS = 0.05, 8  # a batch of 8 rows or more ends before a pair would make it waste more
 

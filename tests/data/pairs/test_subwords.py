@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from habitus.data.ragged import Ragged
-from habitus.data.subwords import END, N_SPECIAL, START, UNKNOWN, Subwords, Whole, learn_tokens, tokens_from_json
+from habitus.data.pairs.ragged import Ragged
+from habitus.data.pairs.subwords import END, N_SPECIAL, START, UNKNOWN, Subwords, Whole, learn_tokens, tokens_from_json
 from habitus.errors import ConfigError, DataError, MissingExtraError
 
 TEXTS = ["the cat sat on the mat .", "the dog sat too .", "誰が一番に着くか私には分かりません。", "私は猫です。"] * 5

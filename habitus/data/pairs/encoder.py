@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from habitus.data.pairs import PairData, PairRows, is_list
-from habitus.data.ragged import Ragged
+from habitus.data.pairs.ragged import Ragged
+from habitus.data.pairs.subwords import END, UNKNOWN, Tokens, learn_tokens, tokens_from_json
+from habitus.data.pairs.table import PairData, PairRows, is_list
 from habitus.data.slices import offsets_of
-from habitus.data.subwords import END, UNKNOWN, Tokens, learn_tokens, tokens_from_json
 from habitus.errors import DataError
 
 

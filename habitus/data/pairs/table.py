@@ -16,7 +16,7 @@ import polars as pl
 
 from habitus.config import check_choice
 from habitus.data.columns import Check, Reading, as_text, is_text, parsed
-from habitus.data.ragged import Ragged
+from habitus.data.pairs.ragged import Ragged
 from habitus.data.rejects import Rejects
 from habitus.data.rows import read_rows
 from habitus.data.sources import ROW, Source, open_source

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import polars as pl
 
-from habitus.data.ragged import Ragged
+from habitus.data.pairs.ragged import Ragged
 from habitus.data.slices import offsets_of
 from habitus.errors import ConfigError, DataError, require
 

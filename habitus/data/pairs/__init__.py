@@ -1,0 +1,1 @@
+"""Pairs of sequences: tables of texts or lists, their vocabularies, their split, and batches of similar lengths."""
