@@ -32,8 +32,9 @@ PUBLISHED = {
         "epochs, greedy (https://github.com/refiute/primitiv_practice, README). Another tokenizer: not comparable"
     ),
     "multi30k en-de": (
-        "41.02 on test2016: Transformer-Tiny, 2.6 million parameters, tokenised lowercase text, joint BPE, trained to "
-        "the end (Wu et al. 2021, arXiv:2105.14462); ours is cased and detokenised, which costs points by itself"
+        "small Transformers trained on these pairs alone: 30.59 after 12 epochs, 32.81 at best "
+        "(https://github.com/psh150204/Transformer, README), 25.76 "
+        "(https://github.com/Daniel-H-99/Practice_Transformer, README); their tokenizers are not stated"
     ),
 }
 

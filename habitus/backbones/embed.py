@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from habitus.backbones.dropout import Dropout
-from habitus.backbones.frames import Augment, FrameEmbedding
+from habitus.backbones.frames import Augment
+from habitus.backbones.spectrum import SpectrumEmbedding
 from habitus.data.batch import Batch
 from habitus.fields.category import PAD, UNKNOWN
 
@@ -81,7 +82,7 @@ class EventEmbedding(nn.Module):
         value_dropout: share of values of large category fields (over 256 ids) that are read as UNKNOWN in training:
             the network learns what to do with values it has never seen and leans less on rare ones.
         use_time: read age, gap, hour and weekday.
-        groups: names of number fields that are the bands of one spectrum, read together (`frames.py`).
+        groups: names of number fields that are the bands of one spectrum, read together (`spectrum.py`).
         augment: how much these are changed in training; None not at all.
     """
 
@@ -106,7 +107,7 @@ class EventEmbedding(nn.Module):
         alone = {name: at for name, at in knots.items() if name not in self._grouped}
         self.numbers = nn.ModuleDict({module_key(name): NumberEmbedding(at, width) for name, at in alone.items()})
         if self.groups:
-            spectra = {name: FrameEmbedding(len(members), width, augment) for name, members in self.groups.items()}
+            spectra = {name: SpectrumEmbedding(len(members), width, augment) for name, members in self.groups.items()}
             self.spectra = nn.ModuleDict(spectra)
         self.use_time = use_time
         if use_time:

@@ -92,17 +92,21 @@ class FrameEmbedding(nn.Module):
 
     def forward(self, x_BTM: Tensor, is_step_BT: Tensor) -> Tensor:
         """Return step vectors; padded frames are not read."""
-        lengths = is_step_BT.sum(1)
-        x = levelled(x_BTM, is_step_BT)
-        if self.training and self.augment is not None:
-            x = self.augment(x, lengths)
-        x = x.masked_fill(~is_step_BT[..., None], 0.0)
+        x = heard(x_BTM, is_step_BT, self.augment if self.training else None)
         near_BTD = self.near(x.transpose(1, 2)).transpose(1, 2)
         return self.mix(F.gelu(self.norm(near_BTD)))
 
     def n_steps(self, n_frames: Tensor) -> Tensor:
         """Return how many steps come of so many frames."""
         return (n_frames + self.stride - 1) // self.stride
+
+
+def heard(x_BTM: Tensor, is_step_BT: Tensor, augment: Augment | None) -> Tensor:
+    """Return frames as a network reads them: without their recording's level, changed or not, padding 0."""
+    x = levelled(x_BTM, is_step_BT)
+    if augment is not None:
+        x = augment(x, is_step_BT.sum(1))
+    return x.masked_fill(~is_step_BT[..., None], 0.0)
 
 
 def levelled(x_BTM: Tensor, is_step_BT: Tensor) -> Tensor:

@@ -63,17 +63,17 @@ def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *,
     console(sys.stdout).print(printed)
 
 
-COSTS = ("seconds to learn", "parameters")
+COSTS = ("seconds to learn", "MiB at the peak", "parameters")
 
 
 def cost_cells(model: Mapping[str, Any]) -> list[str]:
     """Return what a model of a comparison cost, under the headings `COSTS`.
 
-    >>> cost_cells({"seconds": 3.14, "parameters": 81233}), cost_cells({})
-    (['3.1', '81,233'], ['–', '–'])
+    >>> cost_cells({"seconds": 3.14, "peak_mib": 310.4, "parameters": 81233}), cost_cells({})
+    (['3.1', '310', '81,233'], ['–', '–', '–'])
     """
-    seconds, parameters = model.get("seconds"), model.get("parameters")
-    return ["–" if seconds is None else f"{seconds:,.1f}", "–" if parameters is None else f"{parameters:,}"]
+    forms = {"seconds": ",.1f", "peak_mib": ",.0f", "parameters": ","}
+    return ["–" if model.get(name) is None else format(model[name], form) for name, form in forms.items()]
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -142,7 +142,7 @@ def _cells(values: Record) -> dict[str, Cell]:
 
 def _costs(compared: object) -> dict[str, float]:
     found = compared if isinstance(compared, Mapping) else {}
-    return {name: found[name] for name in ("seconds", "parameters") if number(found.get(name)) is not None}
+    return {name: found[name] for name in ("seconds", "parameters", "peak_mib") if number(found.get(name)) is not None}
 
 
 def _best_marked(row: Row, rows: Sequence[Row]) -> Row:

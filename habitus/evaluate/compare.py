@@ -15,7 +15,7 @@ import numpy as np
 from habitus.data.options import Data
 from habitus.data.split import Split
 from habitus.errors import ConfigError
-from habitus.evaluate.folder import run_facts, write_json, write_report_if_possible
+from habitus.evaluate.folder import model_costs, run_facts, write_json, write_report_if_possible
 from habitus.evaluate.run import Audit, audited, write_run
 from habitus.evaluate.task_verdict import verdict
 from habitus.model import LabelledModel, Options
@@ -132,15 +132,12 @@ def _document(task: Task, models: Mapping[str, LabelledModel], prepared: Prepare
 
 
 def _costs(models: Sequence[LabelledModel]) -> dict[str, dict[str, float]]:
-    """Return the seconds of learning of every model and rival, and the parameters of the models.
-
-    Not their memory: what one process has used at most tells nothing of the models after the first.
-    """
+    """Return the seconds of learning of every model and rival, and the parameters and memory of the models."""
     known: dict[str, dict[str, float]] = {
         name: {"seconds": round(seconds, 3)} for name, seconds in models[0].rival_seconds_.items()
     }
     for model in models:
-        known[model.name] = {"seconds": round(model.seconds_, 2), "parameters": model.result_.parameters}
+        known[model.name] = model_costs(model, model.seconds_)
     return known
 
 

@@ -56,6 +56,12 @@ def run_facts(model: SequenceModel, command: str, seconds: float) -> dict[str, A
     }
 
 
+def model_costs(model: SequenceModel, seconds: float) -> dict[str, float]:
+    """Return what a model of a comparison cost: seconds to learn, parameters, and its peak of memory if it is known."""
+    found = {"seconds": round(seconds, 2), "parameters": model.result_.parameters}
+    return found if model.result_.peak_mib is None else {**found, "peak_mib": model.result_.peak_mib}
+
+
 def remove_stale(out: Path) -> None:
     """Remove the results of an earlier run; its model and checkpoint stay until new ones stand."""
     for name in STALE:

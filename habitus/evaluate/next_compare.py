@@ -15,7 +15,7 @@ import numpy as np
 from habitus.data.next_split import NextSplit
 from habitus.data.options import Data
 from habitus.errors import ConfigError
-from habitus.evaluate.folder import finite, remove_stale, run_facts, write_json, write_report_if_possible
+from habitus.evaluate.folder import finite, model_costs, remove_stale, run_facts, write_json, write_report_if_possible
 from habitus.evaluate.next_ranks import Ranks, headline_ranks
 from habitus.evaluate.next_run import write_next_run
 from habitus.metrics import Interval
@@ -148,7 +148,7 @@ def _entries(models: Sequence[NextEventModel]) -> dict[str, Any]:
     for model in models:
         assert model.evaluation_ is not None, "there is a test part"
         judged = model.evaluation_.headline.to_json()
-        cost = {"seconds": round(model.result_.seconds, 2), "parameters": model.result_.parameters}
+        cost = model_costs(model, model.result_.seconds)
         entries[model.name] = {"metrics": judged["metrics"], "standard_errors": judged["standard_errors"], **cost}
     rivals = models[0].evaluation_.headline.baselines if models[0].evaluation_ else {}
     for name, metrics in rivals.items():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from habitus.errors import ConfigError
-from habitus.evaluate.folder import finite, remove_stale, run_facts, write_json, write_report_if_possible
+from habitus.evaluate.folder import finite, model_costs, remove_stale, run_facts, write_json, write_report_if_possible
 from habitus.evaluate.task_verdict import verdict
 from habitus.model import SequenceModel
 from habitus.model.task_model import TaskModel
@@ -162,9 +162,9 @@ def _comparison(models: Sequence[TaskModel]) -> dict[str, Any]:
 
 
 def _costs(models: Sequence[SequenceModel]) -> dict[str, dict[str, float]]:
-    """Return the seconds of learning of every model and rival, and the parameters of the models."""
+    """Return the seconds of learning of every model and rival, and the parameters and memory of the models."""
     rival_seconds: Mapping[str, float] = models[0].rival_seconds_  # type: ignore[attr-defined]
     known: dict[str, dict[str, float]] = {name: {"seconds": round(took, 3)} for name, took in rival_seconds.items()}
     for model in models:
-        known[model.name] = {"seconds": round(model.result_.seconds, 2), "parameters": model.result_.parameters}
+        known[model.name] = model_costs(model, model.result_.seconds)
     return known

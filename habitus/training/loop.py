@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from habitus.errors import TrainingError, require
 from habitus.training.callbacks import Callback
 from habitus.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from habitus.training.memory import PeakMemory
 from habitus.training.optim import Training, build_optimizer, learning_rate_at
 from habitus.training.study import Study
 
@@ -39,6 +40,7 @@ class TrainingResult:
     parameters: int
     threads: int
     resumed_at_step: int | None
+    peak_mib: float | None = None  # of memory beyond what the process held before; None where it is not known
 
 
 def train(
@@ -112,6 +114,7 @@ class _Run:
         self.average = _copy(network.state_dict()) if training.average else {}
         self.resumed_at_step: int | None = None
         self.last_saved = time.monotonic()
+        self.memory = PeakMemory()  # from here on: what torch loads for its first optimizer is no model's own
 
     def restore(self) -> None:
         """Go back to where the checkpoint stands, if there is one."""
@@ -232,6 +235,7 @@ class _Run:
             _count(self.raw_network),
             self.progress.threads,
             self.resumed_at_step,
+            self.memory.mib(),
         )
 
     def _batches(self, epoch: int) -> list[Any]:
