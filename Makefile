@@ -39,7 +39,7 @@ test-slow: install ## the tests that take longer
 format: install ## let ruff rewrite what it can
 	@$(BIN)/ruff check -q --fix . && $(BIN)/ruff format -q .
 
-bench: install ## print the tables of benchmarks/README.md anew (an hour; real data and the peer only where they are)
+bench: install ## print the tables of benchmarks/README.md anew (some hours; real data and the peer only where they are)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/quality.py installs
 	$(BIN)/python benchmarks/quality.py uci-credit
@@ -47,6 +47,14 @@ bench: install ## print the tables of benchmarks/README.md anew (an hour; real d
 	$(BIN)/python benchmarks/training_speed.py $(if $(PEER),--peer $(PEER))
 	$(BIN)/python benchmarks/prepare_speed.py
 	$(BIN)/python benchmarks/resume.py
+	$(BIN)/python benchmarks/regress.py cdnow
+	$(BIN)/python benchmarks/tag.py
+	$(BIN)/python benchmarks/forecast.py etth1
+	$(BIN)/python benchmarks/forecast.py traffic --windows 6000
+	$(BIN)/python benchmarks/generate.py
+	$(BIN)/python benchmarks/speech.py digits --backbones GRU
+	$(BIN)/python benchmarks/long_history.py cost
+	$(BIN)/python benchmarks/reference.py
 
 docs: install ## write docs/cli.md and docs/options.md from the code
 	@$(BIN)/python scripts/write_cli_docs.py
