@@ -46,30 +46,44 @@ def installs(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
 
 def uci_credit() -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return repayment histories as events (a row a month) and the profile with the default as target."""
+    events, profile, wide = credit_tables(_MONTHS, datetime(2005, 10, 1, tzinfo=UTC))
+    delay = pl.col("status").cast(pl.Float64).alias("delay")
+    events = events.select("user_id", "timestamp", "status", delay, "bill", "payment", "bill_to_limit")
+    return events, profile.with_columns(default=wide["Y"])
+
+
+def credit_tables(
+    months: list[datetime], cutoff: datetime, skip: int = 0
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return a row a client and month, the profile of each client at the cutoff, and the whole table.
+
+    Args:
+        months: latest first, as the columns are.
+        cutoff: of the examples.
+        skip: latest months that are left out.
+    """
     wide = pl.read_csv(DATA / "uci-credit" / "UCI_Credit_Card.csv", infer_schema_length=None)
-    months = [
+    events = [
         wide.select(
             user_id=pl.col("ID"),
             timestamp=pl.lit(moment),
             status=pl.col(f"X{6 + k}").cast(pl.String),
-            delay=pl.col(f"X{6 + k}").cast(pl.Float64),
             bill=pl.col(f"X{12 + k}").cast(pl.Float64),
             payment=pl.col(f"X{18 + k}").cast(pl.Float64),
             bill_to_limit=pl.col(f"X{12 + k}") / pl.col("X1"),
         )
-        for k, moment in enumerate(_MONTHS)
+        for k, moment in enumerate(months, start=skip)
     ]
-    examples = wide.select(
+    profile = wide.select(
         user_id=pl.col("ID"),
-        cutoff=pl.lit(datetime(2005, 10, 1, tzinfo=UTC)),
+        cutoff=pl.lit(cutoff),
         limit=pl.col("X1").cast(pl.Float64),
         sex=pl.col("X2").cast(pl.String),
         education=pl.col("X3").cast(pl.String),
         marriage=pl.col("X4").cast(pl.String),
         age=pl.col("X5").cast(pl.Float64),
-        default=pl.col("Y"),
     )
-    return pl.concat(months).sort("timestamp", "user_id"), examples
+    return pl.concat(events).sort("timestamp", "user_id"), profile, wide
 
 
 def ml_1m_gender() -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from quality import credit_tables  # beside this file
 
 from habitus.backbones import GRU, Transformer
 from habitus.data.options import Data
@@ -61,29 +62,8 @@ def cdnow() -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def uci_credit() -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return April to August as events (a row a month), and the payment of September as target."""
-    wide = pl.read_csv(DATA / "uci-credit" / "UCI_Credit_Card.csv", infer_schema_length=None)
-    months = [
-        wide.select(
-            user_id=pl.col("ID"),
-            timestamp=pl.lit(moment),
-            status=pl.col(f"X{7 + k}").cast(pl.String),
-            bill=pl.col(f"X{13 + k}").cast(pl.Float64),
-            payment=pl.col(f"X{19 + k}").cast(pl.Float64),
-            bill_to_limit=pl.col(f"X{13 + k}") / pl.col("X1"),
-        )
-        for k, moment in enumerate(_MONTHS)
-    ]
-    examples = wide.select(
-        user_id=pl.col("ID"),
-        cutoff=pl.lit(datetime(2005, 9, 1, tzinfo=UTC)),
-        limit=pl.col("X1").cast(pl.Float64),
-        sex=pl.col("X2").cast(pl.String),
-        education=pl.col("X3").cast(pl.String),
-        marriage=pl.col("X4").cast(pl.String),
-        age=pl.col("X5").cast(pl.Float64),
-        amount=pl.col("X18").cast(pl.Float64),
-    )
-    return pl.concat(months).sort("timestamp", "user_id"), examples
+    events, profile, wide = credit_tables(_MONTHS, datetime(2005, 9, 1, tzinfo=UTC), skip=1)
+    return events, profile.with_columns(amount=wide["X18"].cast(pl.Float64))
 
 
 def repeat_spending(events: pl.DataFrame, examples: pl.DataFrame, prepared: Prepared) -> np.ndarray:

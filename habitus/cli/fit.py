@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import typer
 
 from habitus.cli import options as opt
 from habitus.cli.help import command_line
@@ -23,17 +22,11 @@ _SHARED = {**opt.TARGET, **opt.SEED, **opt.TRAINING, **opt.SETTING, **opt.SPLITT
 _FLAGS = {**opt.BACKBONE, **_SHARED}
 
 
-@opt.with_options(_FLAGS)
+@opt.fits(_FLAGS)
 def fit_classify(
-    ctx: typer.Context,
     events: opt.Events,
     examples: opt.Table,
-    out: opt.Out,
-    config: opt.Config = None,
-    resume: opt.Resume = False,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train a classifier and judge it.
 
@@ -43,22 +36,14 @@ def fit_classify(
 
         habitus fit classify --events installs.parquet --examples labels.parquet --target risk --out runs/risk
     """
-    run_labelled_fit(
-        ctx, CLASSIFY, given, _FLAGS, events, examples, out, config=config, resume=resume, as_json=as_json, quiet=quiet
-    )  # fmt: skip
+    run_labelled_fit(CLASSIFY, run, events, examples)
 
 
-@opt.with_options(_SHARED)
+@opt.compares(_SHARED)
 def compare_classify(
-    ctx: typer.Context,
     events: opt.Events,
     examples: opt.Table,
-    out: opt.Out,
-    config: opt.Config = None,
-    backbones: opt.Backbones = "transformer,gru",
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train several classifiers on the same rows.
 
@@ -68,56 +53,36 @@ def compare_classify(
 
         habitus compare classify --events installs.parquet --examples labels.parquet --target risk --out runs/compare
     """
-    run_labelled_compare(
-        ctx, CLASSIFY, given, _SHARED, events, examples, out, backbones=backbones, config=config, as_json=as_json,
-        quiet=quiet,
-    )  # fmt: skip
+    run_labelled_compare(CLASSIFY, run, events, examples)
 
 
-def run_labelled_fit(
-    ctx: typer.Context,
-    task: str,
-    given: Mapping[str, Any],
-    flags: Mapping[str, opt.Flag],
-    events: str,
-    examples: str,
-    out: Path,
-    *,
-    config: Path | None,
-    resume: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def remembered(path: str | None) -> str | None:
+    """Return a path as it can be found again from any folder; addresses of other kinds stay as they are."""
+    return path if path is None or "://" in path else os.path.abspath(path)
+
+
+def run_labelled_fit(task: str, run: opt.Run, events: str, examples: str) -> None:
     """Fit a model of labelled examples, write its run folder and print its evaluation.
 
     Args:
-        ctx: of the command, for what was typed.
         task: its name.
-        given: options by their names in Python.
-        flags: what these options mean.
-        events, examples, out, config, resume, as_json, quiet: as the options say.
+        run: how it was asked.
+        events, examples: as the options say.
     """
-    plan = build_plan(read_settings(config, given, task, flags))
+    plan, out = build_plan(read_settings(run.config, run.given, task, run.flags)), run.out
     refuse_file(out)
     from habitus.audit import find_leaks
     from habitus.evaluate.run import fit_run
     from habitus.model import LabelledModel
 
     (backbone,) = plan.backbones.values()
-    model = LabelledModel(
-        plan.task,
-        backbone,
-        data=plan.data,
-        split=plan.split,
-        training=plan.training,
-        options=plan.options,
-        seed=plan.seed,
-    )
-    again = command_line([one for one in ctx.obj or [] if one != "--resume"])
-    fit_run(model, events, examples, out, resume=resume, callbacks=watchers(quiet), command=again, audit=find_leaks)
+    model = LabelledModel(plan.task, backbone, **plan.parts)
+    again = command_line([one for one in run.typed if one != "--resume"])
+    watched = watchers(run.quiet)
+    fit_run(model, events, examples, out, resume=run.resume, callbacks=watched, command=again, audit=find_leaks)
     say_data(out)
     evaluation = {} if model.evaluation_ is None else model.evaluation_.to_json()
-    if as_json:
+    if run.as_json:
         print_json({**evaluation, "out": str(out), "best_epoch": model.result_.best_epoch})
     elif evaluation:
         print_metrics(evaluation, model.name)
@@ -126,22 +91,9 @@ def run_labelled_fit(
     wrote_run(out, f"habitus predict {out} --events NEW_EVENTS --out scores.parquet")
 
 
-def run_labelled_compare(
-    ctx: typer.Context,
-    task: str,
-    given: Mapping[str, Any],
-    flags: Mapping[str, opt.Flag],
-    events: str,
-    examples: str,
-    out: Path,
-    *,
-    backbones: str,
-    config: Path | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def run_labelled_compare(task: str, run: opt.Run, events: str, examples: str) -> None:
     """Fit a model of each backbone on the same examples, and print who is best; arguments as for a fit."""
-    plan = build_plan(read_settings(config, given, task, flags), named(backbones))
+    plan, out = build_plan(read_settings(run.config, run.given, task, run.flags), named(run.backbones)), run.out
     refuse_file(out)
     from habitus.audit import find_leaks
     from habitus.evaluate.compare import compare_run
@@ -152,17 +104,13 @@ def run_labelled_compare(
         events,
         examples,
         out,
-        data=plan.data,
-        split=plan.split,
-        training=plan.training,
-        options=plan.options,
-        seed=plan.seed,
-        callbacks=lambda name: watchers(quiet, name),
-        command=command_line(ctx.obj),
+        **plan.parts,
+        callbacks=lambda name: watchers(run.quiet, name),
+        command=command_line(run.typed),
         audit=find_leaks,
     )
     say_data(out)
-    print_json(document) if as_json else print_comparison(document)
+    print_json(document) if run.as_json else print_comparison(document)
     wrote_run(out, f"habitus predict {out} --events NEW_EVENTS --out scores.parquet")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from habitus.cli import options as opt
-from habitus.cli.options import _group
 from habitus.cli.task_run import COMMON, run_compare, run_fit
 
 FORECAST = "forecast"
@@ -16,7 +15,7 @@ Series = Annotated[
     typer.Option("--events", help="Table of series, one row a series and step: Parquet, CSV, Arrow, a folder, a glob."),
 ]
 
-_TASK = _group(
+_TASK = opt.group(
     "Options",
     value=(list[str], "task.value", "Column to forecast; may be repeated.", "every column of numbers"),
     horizon=(int, "task.horizon", "Steps to predict.", "24"),
@@ -30,7 +29,7 @@ _TASK = _group(
     ),
 )
 _SPLITTING = {
-    **_group(
+    **opt.group(
         "Which steps train and which judge",
         validation=(float, "split.validation", "Share of time that chooses the best epoch.", "0.1"),
         test=(float, "split.test", "Share of time, at the end, that judges.", "0.2"),
@@ -44,7 +43,7 @@ _SPLITTING = {
 }
 _READING = {
     **{name: opt.READING[name] for name in ("entity", "time", "time_zone", "time_unit", "drop")},
-    **_group(
+    **opt.group(
         "How the data is read",
         step=(str, "data.step", "Distance of two values: 15m, 1h, 1d, 1w, 1mo.", "the commonest"),
         season=(int, "data.season", "Steps a season, for MASE and the seasonal naive rival.", "a day, week or year"),
@@ -54,16 +53,10 @@ _SHARED = {**_TASK, **COMMON, **_SPLITTING, **_READING}
 _FLAGS = {**opt.BACKBONE, **_SHARED}
 
 
-@opt.with_options(_FLAGS)
+@opt.fits(_FLAGS)
 def fit_forecast(
-    ctx: typer.Context,
     events: Series,
-    out: opt.Out,
-    config: opt.Config = None,
-    resume: opt.Resume = False,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train a model of the next values of series, with quantiles, and judge it.
 
@@ -74,22 +67,13 @@ def fit_forecast(
 
         habitus fit forecast --events series.parquet --entity series_id --value load --horizon 96 --out runs/load
     """
-    run_fit(
-        ctx, FORECAST, given, _FLAGS, {"events": events}, out,
-        config=config, resume=resume, as_json=as_json, quiet=quiet,
-    )  # fmt: skip
+    run_fit(FORECAST, run, {"events": events})
 
 
-@opt.with_options(_SHARED)
+@opt.compares(_SHARED)
 def compare_forecast(
-    ctx: typer.Context,
     events: Series,
-    out: opt.Out,
-    config: opt.Config = None,
-    backbones: opt.Backbones = "transformer,gru",
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train several forecasters on the same series.
 
@@ -99,7 +83,4 @@ def compare_forecast(
 
         habitus compare forecast --events series.parquet --entity series_id --value load --out runs/compared
     """
-    run_compare(
-        ctx, FORECAST, given, _SHARED, {"events": events}, out,
-        backbones=backbones, config=config, as_json=as_json, quiet=quiet,
-    )  # fmt: skip
+    run_compare(FORECAST, run, {"events": events})

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import typer
 
 from habitus.cli import options as opt
-from habitus.cli.options import _group
+from habitus.cli.fit import remembered
 from habitus.cli.task_run import COMMON, SHARES, run_compare, run_fit
 
 GENERATE = "generate"
 Pairs = Annotated[str, typer.Option(help="Table of pairs: TSV, CSV, Parquet or Arrow; text, or lists of tokens.")]
 
-_TASK = _group(
+_TASK = opt.group(
     "Options",
     source=(str, "task.source", "Column that is read.", "source"),
     target=(str, "task.target", "Column that is to be written.", "target"),
@@ -21,7 +22,7 @@ _TASK = _group(
     beam_size=(int, "options.beam_size", "Beginnings that beam search keeps; 1 is greedy.", "4"),
     bleu_tokenizer=(str, "task.bleu_tokenizer", "Of sacrebleu: 13a, intl, char, zh or none.", "13a; char for ja, zh"),
 )
-_SPLITTING = _group(
+_SPLITTING = opt.group(
     "Which pairs train and which judge",
     validation_pairs=(
         str,
@@ -32,7 +33,7 @@ _SPLITTING = _group(
     test_pairs=(str, "split.test_pairs", "Table of the pairs that judge.", "a random share"),
     **{name: (flag.kind, flag.key, flag.help, flag.default) for name, flag in SHARES.items()},
 )
-_READING = _group(
+_READING = opt.group(
     "How the data is read",
     tokens=(
         Literal["bpe", "unigram", "words", "characters"],
@@ -49,16 +50,10 @@ _FLAGS = {**opt.BACKBONE, **_SHARED}
 _COMPARED = {name: flag for name, flag in _SHARED.items() if name != "attention"}
 
 
-@opt.with_options(_FLAGS)
+@opt.fits(_FLAGS)
 def fit_generate(
-    ctx: typer.Context,
     pairs: Pairs,
-    out: opt.Out,
-    config: opt.Config = None,
-    resume: opt.Resume = False,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train a model that writes a sequence for a sequence, and judge it.
 
@@ -69,22 +64,13 @@ def fit_generate(
 
         habitus fit generate --pairs train.tsv --source en --target ja --out runs/en-ja
     """
-    sources = {"pairs": pairs}
-    run_fit(
-        ctx, GENERATE, given, _FLAGS, sources, out, config=config, resume=resume, as_json=as_json, quiet=quiet
-    )  # fmt: skip
+    run_fit(GENERATE, _with_whole_paths(run), {"pairs": pairs})
 
 
-@opt.with_options(_COMPARED)
+@opt.compares(_COMPARED, "lstm,transformer")
 def compare_generate(
-    ctx: typer.Context,
     pairs: Pairs,
-    out: opt.Out,
-    config: opt.Config = None,
-    backbones: opt.Backbones = "lstm,transformer",
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train several encoder-decoders on the same pairs.
 
@@ -94,7 +80,10 @@ def compare_generate(
 
         habitus compare generate --pairs train.tsv --source en --target ja --out runs/compared
     """
-    sources = {"pairs": pairs}
-    run_compare(
-        ctx, GENERATE, given, _COMPARED, sources, out, backbones=backbones, config=config, as_json=as_json, quiet=quiet
-    )  # fmt: skip
+    run_compare(GENERATE, _with_whole_paths(run), {"pairs": pairs})
+
+
+def _with_whole_paths(run: opt.Run) -> opt.Run:
+    """Return the same with files that judge or choose as they can be found again from any folder."""
+    files = {name: remembered(run.given[name]) for name in ("validation_pairs", "test_pairs") if run.given.get(name)}
+    return replace(run, given={**run.given, **files})

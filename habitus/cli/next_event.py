@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from habitus.cli import options as opt
-from habitus.cli.fit import named, refuse_file, say_data, watchers, wrote_run
+from habitus.cli.fit import named, refuse_file, remembered, say_data, watchers, wrote_run
 from habitus.cli.help import command_line
 from habitus.cli.next_tables import print_next_comparison, print_next_evaluation
 from habitus.cli.output import notes, print_json, say, wrote
@@ -20,22 +20,17 @@ from habitus.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import polars as pl
 
-_OPTIONS = (
-    opt.NEXT_TASK, opt.SEED, opt.NEXT_TRAINING, opt.SETTING, opt.NEXT_SPLITTING, opt.NEXT_READING, opt.NEXT_LENGTH,
-)  # fmt: skip
+_SHARED = {
+    **opt.NEXT_TASK, **opt.SEED, **opt.NEXT_TRAINING, **opt.SETTING, **opt.NEXT_SPLITTING, **opt.NEXT_READING,
+    **opt.NEXT_LENGTH,
+}  # fmt: skip
 
 
-@opt.with_options(opt.BACKBONE, *_OPTIONS)
+@opt.fits({**opt.BACKBONE, **_SHARED})
 def fit_next_event(
-    ctx: typer.Context,
     events: opt.Events,
-    out: opt.Out,
+    run: opt.Run,
     preset: opt.Preset = None,
-    config: opt.Config = None,
-    resume: opt.Resume = False,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
 ) -> None:
     """Train a model of what each user does next, and judge it.
 
@@ -46,18 +41,18 @@ def fit_next_event(
 
         habitus fit next-event --events events.parquet --item item_id --split temporal --out runs/next
     """
-    plan = _plan(config, given, preset)
+    plan, out = _plan(run, preset), run.out
     refuse_file(out)
     from habitus.evaluate.next_run import fit_next_run
     from habitus.model import NextEventModel
 
     (backbone,) = plan.backbones.values()
-    model = NextEventModel(plan.task, backbone, **_parts(plan))
-    again = command_line([one for one in ctx.obj or [] if one != "--resume"])
-    fit_next_run(model, remembered(events), out, resume=resume, callbacks=watchers(quiet), command=again)
+    model = NextEventModel(plan.task, backbone, **plan.parts)
+    again = command_line([one for one in run.typed if one != "--resume"])
+    fit_next_run(model, remembered(events), out, resume=run.resume, callbacks=watchers(run.quiet), command=again)
     say_data(out)
     evaluation = {} if model.evaluation_ is None else model.evaluation_.to_json()
-    if as_json:
+    if run.as_json:
         print_json({**evaluation, "out": str(out), "best_epoch": model.result_.best_epoch})
     elif evaluation:
         print_next_evaluation(evaluation, model.name)
@@ -66,17 +61,11 @@ def fit_next_event(
     wrote_run(out, f"habitus recommend {out} --events NEW_EVENTS --k 10 --out recommendations.parquet")
 
 
-@opt.with_options(*_OPTIONS)
+@opt.compares(_SHARED)
 def compare_next_event(
-    ctx: typer.Context,
     events: opt.Events,
-    out: opt.Out,
+    run: opt.Run,
     preset: opt.Preset = None,
-    config: opt.Config = None,
-    backbones: opt.Backbones = "transformer,gru",
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
 ) -> None:
     """Train several next-event models on the same histories.
 
@@ -86,7 +75,7 @@ def compare_next_event(
 
         habitus compare next-event --events events.parquet --item item_id --out runs/compared
     """
-    plan = _plan(config, given, preset, named(backbones))
+    plan, out = _plan(run, preset, named(run.backbones)), run.out
     refuse_file(out)
     from habitus.evaluate.next_compare import compare_next_run
 
@@ -95,12 +84,12 @@ def compare_next_event(
         plan.backbones,
         remembered(events),
         out,
-        **_parts(plan),
-        callbacks=lambda name: watchers(quiet, name),
-        command=command_line(ctx.obj),
+        **plan.parts,
+        callbacks=lambda name: watchers(run.quiet, name),
+        command=command_line(run.typed),
     )
     say_data(out)
-    print_json(document) if as_json else print_next_comparison(document)
+    print_json(document) if run.as_json else print_next_comparison(document)
     wrote_run(out, f"habitus recommend {out} --events NEW_EVENTS --k 10 --out recommendations.parquet")
 
 
@@ -153,11 +142,6 @@ def recommend(
     wrote(paths)
 
 
-def remembered(events: str) -> str:
-    """Return the path of a log as it can be found again from any folder; addresses of other kinds stay as they are."""
-    return events if "://" in events else os.path.abspath(events)
-
-
 def read_candidates(path: Path) -> pl.Series:
     """Return the items in a file: one a line, or the first column of a Parquet, CSV or Arrow table."""
     import polars as pl
@@ -192,15 +176,5 @@ def _said_candidates(model: Any, allowed: pl.Series | None) -> list[str]:
     return [sentence] if n_unknown else []
 
 
-def _plan(config: Path | None, given: dict[str, Any], preset: str | None, backbones: list[str] | None = None) -> Plan:
-    return build_plan(with_preset(read_settings(config, given, NEXT_EVENT), preset), backbones or ())
-
-
-def _parts(plan: Plan) -> dict[str, Any]:
-    return {
-        "data": plan.data,
-        "split": plan.split,
-        "training": plan.training,
-        "options": plan.options,
-        "seed": plan.seed,
-    }
+def _plan(run: opt.Run, preset: str | None, backbones: Sequence[str] = ()) -> Plan:
+    return build_plan(with_preset(read_settings(run.config, run.given, NEXT_EVENT, run.flags), preset), backbones)

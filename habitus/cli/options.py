@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
@@ -57,11 +57,12 @@ class Flag:
     panel: str = "Options"
 
 
-def _group(panel: str, **flags: tuple[Any, str, str, str | None]) -> dict[str, Flag]:
+def group(panel: str, **flags: tuple[Any, str, str, str | None]) -> dict[str, Flag]:
+    """Return flags that stand under one heading in `--help`; each is (kind, key, help, default)."""
     return {name: Flag(*flag, panel=panel) for name, flag in flags.items()}
 
 
-READING = _group(
+READING = group(
     "How the data is read",
     entity=(str, "data.entity", "Column that says whose event it is.", "a well-known name"),
     time=(str, "data.time", "Column that says when.", "a well-known name"),
@@ -71,23 +72,23 @@ READING = _group(
     drop=(list[str], "data.drop", "Column to leave out; may be repeated.", None),
     field=(list[str], "data.fields", "Meaning of a column, category or number; may be repeated.", None),
 )
-LENGTH = _group(
+LENGTH = group(
     "How the data is read",
     max_length=(int, "data.max_length", "Most events in a row.", "512"),
     history=(Literal["latest", "windows"], "data.history", "What becomes of longer histories.", "latest"),
 )
-SPLITTING = _group(
+SPLITTING = group(
     "Which examples train and which judge",
     split=(Literal["entity", "time", "new-entities"], "split.by", "How examples are divided.", "entity"),
     validation=(float, "split.validation", "Share that chooses the best epoch.", "0.15"),
     test=(float, "split.test", "Share that judges.", "0.2"),
 )
-TARGET = _group(
+TARGET = group(
     "Options",
     target=(list[str], "task.target", "Column to predict; repeated, the target has several labels.", None),
 )
-SEED = _group("Training", seed=(int, "seed", "Seed of every random choice.", "0"))
-TRAINING = _group(
+SEED = group("Training", seed=(int, "seed", "Seed of every random choice.", "0"))
+TRAINING = group(
     "Training",
     class_weight=(str, "task.class_weight", "'balanced' weighs rare classes up.", "equal"),
     epochs=(int, "training.epochs", "Most passes over the training rows.", "14"),
@@ -101,22 +102,22 @@ TRAINING = _group(
         "none",
     ),
 )
-SETTING = _group(
+SETTING = group(
     "Training",
     set=(list[str], "", "Any key of the config file; may be repeated.", None),
 )
-NEXT_TASK = _group(
+NEXT_TASK = group(
     "Options",
     item=(str, "task.item", "Category field to predict: an item, an app, an action.", "item_id"),
     also=(list[str], "task.also", "Other field to predict with it; may be repeated.", None),
     query_time=(float, "task.query_time", "Share of training rows that are told when the next event happens.", "0.0"),
 )
-NEXT_SPLITTING = _group(
+NEXT_SPLITTING = group(
     "Which events train and which judge",
     split=(Literal["leave-one-out", "temporal", "entities", "none"], "split.by", "Which events judge.", "temporal"),
 )
 NEXT_READING = {name: flag for name, flag in READING.items() if name != "cutoff"}
-NEXT_LENGTH = _group(
+NEXT_LENGTH = group(
     "How the data is read",
     max_length=(int, "data.max_length", "Most events that an answer reads; training reads all.", "512"),
 )
@@ -137,26 +138,98 @@ _METAVARS = {
 BACKBONE = {"backbone": ALL["backbone"]}
 
 
+@dataclass(frozen=True)
+class Run:
+    """How a command that trains was asked to run: what every `fit` and `compare` takes beside its data.
+
+    Args:
+        typed: the words of the command line.
+        given: options by their names in Python; None or empty means not given.
+        flags: what these options mean.
+        out: the run folder.
+        config: file of options, below those that are given.
+        as_json, quiet, resume, backbones: as the options say.
+    """
+
+    typed: Sequence[str]
+    given: Mapping[str, Any]
+    flags: Mapping[str, Flag]
+    out: Path
+    config: Path | None = None
+    as_json: bool = False
+    quiet: bool = False
+    resume: bool = False
+    backbones: str = ""
+
+
+def fits(flags: Mapping[str, Flag]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a `fit` command: what every one takes reaches it as `run`, a `Run`."""
+    return _training(flags, [_shared("resume", Resume, False)])
+
+
+def compares(
+    flags: Mapping[str, Flag], backbones: str = "transformer,gru"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a `compare` command, as `fits` does; `backbones` are trained where none are named."""
+    return _training(flags, [_shared("backbones", Backbones, backbones)])
+
+
 def with_options(*groups: Mapping[str, Flag]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add groups of options to a command, which takes them as `**given`."""
     flags = {name: flag for group in groups for name, flag in group.items()}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True)
-        kept = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-        added = [_parameter(name, flag) for name, flag in flags.items()]
-
-        @functools.wraps(command)
-        def with_all(*args: Any, **kwargs: Any) -> None:
-            command(*args, **kwargs)
-
-        del with_all.__wrapped__  # typer shall read the signature below
-        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*kept, *added)]
-        with_all.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-        with_all.__annotations__ = {one.name: one.annotation for one in parameters}
-        return with_all
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        kept = [one for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        return _signed(command, command, [*kept, *(_parameter(name, flag) for name, flag in flags.items())])
 
     return decorate
+
+
+def _training(
+    flags: Mapping[str, Flag], special: list[inspect.Parameter]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    shared = [
+        _shared("out", Out, inspect.Parameter.empty),
+        _shared("config", Config, None),
+        *special,
+        _shared("as_json", Json, False),
+        _shared("quiet", Quiet, False),
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def with_run(ctx: typer.Context, **values: Any) -> None:
+            given = {name: values.pop(name) for name in flags}
+            asked = {one.name: values.pop(one.name) for one in shared}
+            command(**values, run=Run(typed=ctx.obj or [], given=given, flags=flags, **asked))
+
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        kept = [one for one in own if one.name != "run"]
+        added = [_parameter(name, flag) for name, flag in flags.items()]
+        context = _shared("ctx", typer.Context, inspect.Parameter.empty)
+        return _signed(command, with_run, [context, *kept, *shared, *added])
+
+    return decorate
+
+
+def _shared(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _signed(
+    command: Callable[..., None], call: Callable[..., None], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
+    """Return a function that does `call`, under the name and docstring of `command`, with a signature for typer."""
+
+    @functools.wraps(command)
+    def signed(*args: Any, **kwargs: Any) -> None:
+        call(*args, **kwargs)
+
+    del signed.__wrapped__  # typer shall read the signature below
+    keyword_only = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    signed.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    signed.__annotations__ = {one.name: one.annotation for one in keyword_only}
+    return signed
 
 
 def _parameter(name: str, flag: Flag) -> inspect.Parameter:

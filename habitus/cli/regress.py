@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-import typer
+from typing import Literal
 
 from habitus.cli import options as opt
 from habitus.cli.fit import run_labelled_compare, run_labelled_fit
-from habitus.cli.options import _group
 from habitus.cli.settings import REGRESS
 
-_TASK = _group(
+_TASK = opt.group(
     "Options",
     target=(str, "task.target", "Column of numbers to predict.", None),
     loss=(
@@ -28,17 +25,11 @@ _SHARED = {**_TASK, **opt.SEED, **_TRAINING, **opt.SETTING, **opt.SPLITTING, **o
 _FLAGS = {**opt.BACKBONE, **_SHARED}
 
 
-@opt.with_options(_FLAGS)
+@opt.fits(_FLAGS)
 def fit_regress(
-    ctx: typer.Context,
     events: opt.Events,
     examples: opt.Table,
-    out: opt.Out,
-    config: opt.Config = None,
-    resume: opt.Resume = False,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train a model of a number, such as an amount or a waiting time, and judge it.
 
@@ -48,22 +39,14 @@ def fit_regress(
 
         habitus fit regress --events purchases.parquet --examples amounts.parquet --target amount --out runs/amount
     """
-    run_labelled_fit(
-        ctx, REGRESS, given, _FLAGS, events, examples, out, config=config, resume=resume, as_json=as_json, quiet=quiet
-    )  # fmt: skip
+    run_labelled_fit(REGRESS, run, events, examples)
 
 
-@opt.with_options(_SHARED)
+@opt.compares(_SHARED)
 def compare_regress(
-    ctx: typer.Context,
     events: opt.Events,
     examples: opt.Table,
-    out: opt.Out,
-    config: opt.Config = None,
-    backbones: opt.Backbones = "transformer,gru",
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train several models of a number on the same rows.
 
@@ -73,7 +56,4 @@ def compare_regress(
 
         habitus compare regress --events purchases.parquet --examples amounts.parquet --target amount --out runs/compare
     """
-    run_labelled_compare(
-        ctx, REGRESS, given, _SHARED, events, examples, out, backbones=backbones, config=config, as_json=as_json,
-        quiet=quiet,
-    )  # fmt: skip
+    run_labelled_compare(REGRESS, run, events, examples)

@@ -47,6 +47,12 @@ class Plan:
     options: Any
     seed: int
 
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Everything but the model, its task and its backbone, by the names of a model's arguments."""
+        names = ("data", "split", "training", "options", "seed")
+        return {name: getattr(self, name) for name in names}
+
 
 def read_settings(
     config: Path | None, given: Mapping[str, Any], task: str | None = None, flags: Mapping[str, Flag] = ALL

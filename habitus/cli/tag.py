@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import typer
 
 from habitus.cli import options as opt
-from habitus.cli.options import _group
 from habitus.cli.task_run import COMMON, SHARES, run_compare, run_fit
 from habitus.config import read_config
 
@@ -21,7 +19,7 @@ Events = Annotated[
     ),
 ]
 
-_TASK = _group(
+_TASK = opt.group(
     "Options",
     target=(str, "task.target", "Column that holds each event's label.", "tag, of text"),
     label_history=(bool, "task.label_history", "Read the labels of earlier events, which must be known by then.", "no"),
@@ -29,13 +27,13 @@ _TASK = _group(
     scheme=(Literal["plain", "bio"], "task.scheme", "bio judges whole entities.", "plain; as the tags look, of text"),
     crf=(bool, "task.crf", "Score all tags of a row together; needs --direction both.", "no"),
 )
-_SPLITTING = _group(
+_SPLITTING = opt.group(
     "Which sequences train and which judge",
     split_column=(str, "split.column", "Column that says train, validation or test.", "a random draw by entity"),
     **{name: (flag.kind, flag.key, flag.help, flag.default) for name, flag in SHARES.items()},
 )
 _READING = {name: flag for name, flag in opt.READING.items() if name != "cutoff"}
-_LENGTH = _group(
+_LENGTH = opt.group(
     "How the data is read",
     max_length=(int, "data.max_length", "Most events that a tag depends on.", "512"),
 )
@@ -43,16 +41,10 @@ _SHARED = {**_TASK, **COMMON, **_SPLITTING, **_READING, **_LENGTH}
 _FLAGS = {**opt.BACKBONE, **_SHARED}
 
 
-@opt.with_options(_FLAGS)
+@opt.fits(_FLAGS)
 def fit_tag(
-    ctx: typer.Context,
     events: Events,
-    out: opt.Out,
-    config: opt.Config = None,
-    resume: opt.Resume = False,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train a model that gives every event a label, and judge it.
 
@@ -63,22 +55,14 @@ def fit_tag(
 
         habitus fit tag --events answers.parquet --target correct --label-history --out runs/tag
     """
-    given = with_text_defaults(events, config, given)
-    run_fit(
-        ctx, TAG, given, _FLAGS, {"events": events}, out, config=config, resume=resume, as_json=as_json, quiet=quiet
-    )  # fmt: skip
+    run = with_text_defaults(events, run)
+    run_fit(TAG, run, {"events": events})
 
 
-@opt.with_options(_SHARED)
+@opt.compares(_SHARED)
 def compare_tag(
-    ctx: typer.Context,
     events: Events,
-    out: opt.Out,
-    config: opt.Config = None,
-    backbones: opt.Backbones = "transformer,gru",
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train several taggers on the same sequences.
 
@@ -88,14 +72,11 @@ def compare_tag(
 
         habitus compare tag --events answers.parquet --target correct --label-history --out runs/compared
     """
-    given = with_text_defaults(events, config, given)
-    run_compare(
-        ctx, TAG, given, _SHARED, {"events": events}, out, backbones=backbones, config=config, as_json=as_json,
-        quiet=quiet,
-    )  # fmt: skip
+    run = with_text_defaults(events, run)
+    run_compare(TAG, run, {"events": events})
 
 
-def with_text_defaults(events: str, config: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
+def with_text_defaults(events: str, run: opt.Run) -> opt.Run:
     """Return options with what files of tagged text want where neither the command line nor the config says otherwise.
 
     Text is tagged with all of a sentence in sight, and its tags are BIO tags where they look like them.
@@ -104,11 +85,12 @@ def with_text_defaults(events: str, config: Path | None, given: Mapping[str, Any
     from habitus.data.tags.text_events import find_text, looks_like_bio
 
     if not find_text(events):
-        return dict(given)
-    said = read_config(config).get("task", {}) if config else {}
+        return run
+    given = run.given
+    said = read_config(run.config).get("task", {}) if run.config else {}
     said = {*said, *(text.partition("=")[0].removeprefix("task.").strip() for text in given.get("set") or ())}
     wanted = {"target": COLUMN, "direction": "both", "scheme": "bio" if looks_like_bio(events) else "plain"}
     if given.get("label_history") or "label_history" in said:
         del wanted["direction"]
     left = {name: value for name, value in wanted.items() if name not in said and given.get(name) is None}
-    return {**given, **left}
+    return replace(run, given={**given, **left})

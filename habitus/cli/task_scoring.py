@@ -62,9 +62,8 @@ def own_source(model: SequenceModel, folder: Path) -> str:
 
 
 def own_sources(model: Any, folder: Path) -> list[str | None]:
-    """Return where the sources are that a model was fitted on."""
-    kept = model.facts_["sources"]
-    pairs = zip(model.sources, kept, strict=True)
+    """Return where the sources are that judge a model when no others are given."""
+    pairs = zip(model.sources, model.own_sources(), strict=True)
     return [None if path is None else _still_there(path, folder, f"--{name}") for name, path in pairs]
 
 

@@ -10,7 +10,7 @@ from habitus.cli.output import COSTS, cost_cells, say, table
 if TYPE_CHECKING:
     from habitus.tasks.judged import JudgedTask
 
-_MOST_METRICS = 4  # beside the costs of a comparison
+_MOST_METRICS = 3  # beside the costs of a comparison: names of models stay on one line
 
 
 def print_task_evaluation(evaluation: Mapping[str, Any], task: JudgedTask, model: str) -> None:

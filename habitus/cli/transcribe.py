@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from habitus.cli import options as opt
-from habitus.cli.options import _group
 from habitus.cli.task_run import COMMON, SHARES, run_compare, run_fit
 
 TRANSCRIBE = "transcribe"
 Audio = Annotated[str, typer.Option(help="Folder of wav files (FLAC and Ogg with the extra `audio`).")]
 Transcripts = Annotated[str, typer.Option(help="Table of file and text: CSV, TSV or Parquet.")]
 
-_TASK = _group(
+_TASK = opt.group(
     "Options",
     decoder=(Literal["greedy", "beam"], "task.decoder", "How texts are found.", "greedy"),
     stride=(int, "task.stride", "Frames that become one step; a text needs a step a character.", "2"),
 )
-_SPLITTING = _group(
+_SPLITTING = opt.group(
     "Which utterances train and which judge",
     split_by=(str, "split.by", "file, or a column of the transcripts whose values stay together: speaker.", "file"),
     held_out=(list[str], "split.held_out", "Value of that column that judges; may be repeated.", "a random share"),
     **{name: (flag.kind, flag.key, flag.help, flag.default) for name, flag in SHARES.items()},
 )
-_READING = _group(
+_READING = opt.group(
     "How the data is read",
     sample_rate=(int, "data.sample_rate", "Samples a second at which files are read.", "the commonest of the files"),
     n_mels=(int, "data.n_mels", "Mel bands of a frame.", "40"),
@@ -34,17 +33,11 @@ _SHARED = {**_TASK, **COMMON, **_SPLITTING, **_READING}
 _FLAGS = {**opt.BACKBONE, **_SHARED}
 
 
-@opt.with_options(_FLAGS)
+@opt.fits(_FLAGS)
 def fit_transcribe(
-    ctx: typer.Context,
     audio: Audio,
     transcripts: Transcripts,
-    out: opt.Out,
-    config: opt.Config = None,
-    resume: opt.Resume = False,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train a model that writes down what is said, and judge it.
 
@@ -55,23 +48,14 @@ def fit_transcribe(
 
         habitus fit transcribe --audio recordings --transcripts transcripts.tsv --split-by speaker --out runs/speech
     """
-    sources = {"audio": audio, "transcripts": transcripts}
-    run_fit(
-        ctx, TRANSCRIBE, given, _FLAGS, sources, out, config=config, resume=resume, as_json=as_json, quiet=quiet
-    )  # fmt: skip
+    run_fit(TRANSCRIBE, run, {"audio": audio, "transcripts": transcripts})
 
 
-@opt.with_options(_SHARED)
+@opt.compares(_SHARED)
 def compare_transcribe(
-    ctx: typer.Context,
     audio: Audio,
     transcripts: Transcripts,
-    out: opt.Out,
-    config: opt.Config = None,
-    backbones: opt.Backbones = "transformer,gru",
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    **given: Any,
+    run: opt.Run,
 ) -> None:
     """Train several transcribers on the same utterances.
 
@@ -82,7 +66,4 @@ def compare_transcribe(
 
         habitus compare transcribe --audio recordings --transcripts transcripts.tsv --out runs/compared
     """
-    sources = {"audio": audio, "transcripts": transcripts}
-    run_compare(
-        ctx, TRANSCRIBE, given, _SHARED, sources, out, backbones=backbones, config=config, as_json=as_json, quiet=quiet
-    )  # fmt: skip
+    run_compare(TRANSCRIBE, run, {"audio": audio, "transcripts": transcripts})

@@ -137,7 +137,7 @@ class SequenceModel:
         """How tables call it, e.g. "Transformer"."""
         return type(self.backbone).__name__
 
-    # -- what a leaf says
+    # -- what a leaf says; not abstract to Python, because users write SequenceModel(...) and get a leaf (`__new__`)
 
     def fit(self, events: Any, *args: Any, **kwargs: Any) -> SequenceModel:
         """Train on a log; returns self."""

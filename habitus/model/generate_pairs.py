@@ -141,6 +141,10 @@ class GenerateModel(TaskModel, tasks=(Generate,)):
             tables[0].label, encoder, rows, part, keys, facts=facts, notes=tuple(notes), rejects=rejects
         )
 
+    def own_sources(self) -> tuple[str | None, ...]:
+        """Return the pairs that judge by their own file, where the split names one; else those of the fit."""
+        return (self.split.test_pairs,) if self.split.test_pairs else super().own_sources()
+
     def read(self, *sources: Any) -> PreparedTask:
         """Read pairs with their targets for a fitted model."""
         (pairs,) = sources

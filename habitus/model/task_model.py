@@ -9,6 +9,7 @@ was trained on, so that an evaluation can leave them out.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from habitus.trained_on import hashes
 from habitus.training import Callback, Study, train
 
 
-class TaskModel(SequenceModel):
+class TaskModel(SequenceModel, ABC):
     """A `SequenceModel` whose data carries its own answers; see there for the arguments."""
 
     predict_sources: ClassVar[tuple[str, ...]] = ()  # empty: the same
@@ -43,21 +44,25 @@ class TaskModel(SequenceModel):
 
     # -- what a leaf says
 
+    @abstractmethod
     def prepare(self, *sources: Any) -> PreparedTask:
         """Read the sources, split their units and learn the encoder from the training units."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, *sources: Any) -> PreparedTask:
         """Read sources for a fitted model, with its encoder; every unit's part is "given"."""
-        raise NotImplementedError
 
+    @abstractmethod
     def truth(self, rows: Any) -> Any:
         """Return the true answers of units, as the task's metrics read them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer(self, rows: Any) -> Any:
         """Return the model's answers to units, as the task's metrics read them."""
-        raise NotImplementedError
+
+    def own_sources(self) -> tuple[str | None, ...]:
+        """Return where the data is that judges this model when no other is given: that of its fit."""
+        return tuple(self.facts_["sources"])
 
     def panels(self, rows: Any, truth: Any, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return pictures and tables for the report, as plain data; see `evaluate/task_panels.py`.
@@ -69,8 +74,9 @@ class TaskModel(SequenceModel):
         """
         return []
 
+    @abstractmethod
     def _study(self, train_rows: Any, validation_rows: Any) -> Study:
-        raise NotImplementedError
+        """Return what the loop learns from: batches, their loss, and how an epoch is judged."""
 
     def _check(self) -> None:
         """Refuse combinations of options that cannot be right."""

@@ -101,3 +101,18 @@ def test_what_cannot_be_right_gets_a_sentence(pairs, tmp_path, words, said):
     )
     assert found.exit_code != 0
     assert said in f"{found.output} {found.exception}"
+
+
+def test_evaluate_without_pairs_judges_on_the_file_of_the_split(pairs, tmp_path, monkeypatch):
+    table = pl.read_csv(pairs, separator="\t")
+    table[:90].write_csv(tmp_path / "train.tsv", separator="\t")
+    table[90:120].write_csv(tmp_path / "test.tsv", separator="\t")
+    monkeypatch.chdir(tmp_path)  # the path is relative, and found again from elsewhere
+    words = ["--pairs", "train.tsv", "--test-pairs", "test.tsv", "--source", "from", "--target", "to", "--out", "run"]
+    first = run("fit", "generate", *words, "--json", *SMALL)
+    assert first.exit_code == 0, first.output
+    monkeypatch.chdir(tmp_path.parent)
+    again = run("evaluate", tmp_path / "run", "--json")
+    assert again.exit_code == 0, again.output
+    one, two = json.loads(first.stdout), json.loads(again.stdout)
+    assert (one["n"], one["metrics"]["bleu"]) == (two["n"], two["metrics"]["bleu"]) and one["n"] == 30
