@@ -1,6 +1,7 @@
 """From a log of answers, and from a file of tagged text, to a run folder, through the commands a person would type."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 
 from habitus.cli import main
+from habitus.cli.options import Run
 from habitus.cli.tag import with_text_defaults
 
 CONFIG = "[backbone]\nname = 'gru'\nhidden_size = 8\n[training]\nepochs = 1\nthreads = 1\n"
@@ -105,7 +107,9 @@ def test_text_defaults_give_way(tmp_path):
     path.write_text(SENTENCE, "utf-8")
     config = tmp_path / "own.toml"
     config.write_text('[task]\nscheme = "plain"\n', "utf-8")
-    assert with_text_defaults(str(path), config, {"target": None}) == {"target": "tag", "direction": "both"}
+    run = Run(typed=[], given={"target": None}, flags={}, out=tmp_path / "run")
+    left = with_text_defaults(str(path), replace(run, config=config))
+    assert left.given == {"target": "tag", "direction": "both"}
     given = {"target": "x", "set": ["task.direction=past"]}
-    assert with_text_defaults(str(path), None, given) == {**given, "scheme": "bio"}
-    assert with_text_defaults("log.parquet", None, {"target": None}) == {"target": None}
+    assert with_text_defaults(str(path), replace(run, given=given)).given == {**given, "scheme": "bio"}
+    assert with_text_defaults("log.parquet", run) == run
