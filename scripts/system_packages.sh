@@ -1,4 +1,4 @@
-# Sourced by install.sh: the two things that pip cannot bring on Debian and Ubuntu.
+# Sourced by install.sh and .ci/run: the things that pip cannot bring on Debian and Ubuntu.
 # Each is installed with apt where that needs no password, else a sentence says which command to run.
 
 say() { echo "install: $*"; }
@@ -26,6 +26,17 @@ ensure_libgomp() {
     has_libgomp "$1" || fail "'libgomp1' is installed, but libgomp.so.1 still cannot be loaded by '$1'." \
         "Check LD_LIBRARY_PATH, and that Python and the system have the same architecture."
 }
+
+# Spark runs on Java; without it the tests of habitus/spark/ skip, so tests make sure that it is there.
+ensure_java() {
+    has_java && return
+    local package=openjdk-17-jre-headless
+    apt-cache show "$package" >/dev/null 2>&1 || package=default-jre-headless
+    apt_install "$package" "Java is missing (Spark needs 17 or later)"
+    has_java || fail "'$package' is installed, but java still does not run." "Check JAVA_HOME and PATH."
+}
+
+has_java() { java -version >/dev/null 2>&1; }
 
 has_venv_module() { "$1" -c 'import venv, ensurepip' >/dev/null 2>&1; }
 
