@@ -25,6 +25,7 @@ from habitus.errors import (
 
 if TYPE_CHECKING:
     from habitus.backbones import GRU, LSTM, RNN, EncoderDecoder, Transformer
+    from habitus.backbones.pretrained import Pretrained
     from habitus.data.next_split import NextSplit
     from habitus.data.options import Data
     from habitus.data.pairs.split import PairSplit
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
     from habitus.data.utterances import SpeechData
     from habitus.fields import Category, Number, Schema
     from habitus.model import NextOptions, Options, SequenceModel, load
+    from habitus.model.embed import EmbedOptions
     from habitus.model.forecast import ForecastOptions
     from habitus.model.generate_pairs import GenerateOptions
     from habitus.model.tag import TagOptions
+    from habitus.model.text_search import TextIndex
     from habitus.model.transcribe import SpeechOptions
-    from habitus.tasks import Classify, Forecast, Generate, NextEvent, Regress, Sampling, Tag, Transcribe
+    from habitus.tasks import Classify, Embed, Forecast, Generate, NextEvent, Regress, Sampling, Tag, Transcribe
     from habitus.tasks.rules import After, Never, NoImmediateRepeat, Once, Only
     from habitus.training import Training
 
@@ -57,11 +60,13 @@ __all__ = [
     "Tag",
     "Generate",
     "Forecast",
+    "Embed",
     "RNN",
     "LSTM",
     "GRU",
     "Transformer",
     "EncoderDecoder",
+    "Pretrained",
     "Training",
     "Split",
     "NextSplit",
@@ -74,6 +79,8 @@ __all__ = [
     "SpeechData",
     "SpeechSplit",
     "SpeechOptions",
+    "EmbedOptions",
+    "TextIndex",
     "PairSplit",
     "PairData",
     "GenerateOptions",
@@ -106,6 +113,9 @@ _HOMES = {
     "NextEvent": "habitus.tasks",
     "Generate": "habitus.tasks",
     "Forecast": "habitus.tasks",
+    "Embed": "habitus.tasks",
+    "EmbedOptions": "habitus.model.embed",
+    "TextIndex": "habitus.model.text_search",
     "Sampling": "habitus.tasks",
     "Tag": "habitus.tasks",
     "TagSplit": "habitus.data.tags.split",
@@ -128,6 +138,7 @@ _HOMES = {
     "GRU": "habitus.backbones",
     "Transformer": "habitus.backbones",
     "EncoderDecoder": "habitus.backbones",
+    "Pretrained": "habitus.backbones.pretrained",
     "PairSplit": "habitus.data.pairs.split",
     "PairData": "habitus.data.pairs.table",
     "GenerateOptions": "habitus.model.generate_pairs",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from habitus.data.options import Data
     from habitus.evaluation import Evaluation
     from habitus.model import LabelledModel
     from habitus.model.next_event import NextEventModel
@@ -20,18 +21,20 @@ def write_card(model: LabelledModel) -> str:
     schema, task = model.encoder_.schema, model.task
     fields = ", ".join(f"`{name}`" for name in schema.fields) or "none"
     profile = ", ".join(f"`{name}`" for name in schema.profile) or "none"
+    read = "the text" if model.data.text is not None else "event fields"
+    has_times = getattr(model.network_.embed, "use_time", False)
     lines = [
         f"# Model card: {task.name} `{task.target}`",
         "",
         f"- **Answers**: {task.answers_words()}",
-        f"  for an entity (`{schema.entity}`) at a moment (`{schema.cutoff}`), from its events strictly before it.",
-        f"- **Reads**: event fields {fields}; profile fields {profile}; time of events: {model.options.use_time}.",
+        f"  for {_asked(model)}.",
+        f"- **Reads**: {read} {fields}; profile fields {profile}; time of events: {has_times}.",
         f"- **Network**: {model.backbone}.",
-        f"- **Histories**: at most {model.data.max_length} events ({model.data.history}); events of equal time keep",
-        "  the order of the log; an empty history is read as one event whose fields are all missing.",
+        *_rows(model.data),
         f"- **Split**: {model.split.sentence()}.",
         f"- **Trained**: {len(model.history_)} epochs, weights of epoch {model.result_.best_epoch}; seed {model.seed}.",
         f"- **Calibration**: {model.calibration_.kind}.",
+        *_begun(model.start_),
         "",
         *_figures(task.headlines, getattr(model, "evaluation_", None)),
         "## Be careful",
@@ -42,6 +45,35 @@ def write_card(model: LabelledModel) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _begun(start: Mapping[str, Any] | None) -> list[str]:
+    """Return a line about the pretrained bundle that a model went on from."""
+    if start is None:
+        return []
+    return [
+        f"- **Starts from** a bundle pretrained by '{start['objective']}' on {start['n_events']:,} events of "
+        f"{start['n_entities']:,} entities without labels; its hash is {start['hash']}."
+    ]
+
+
+def _asked(model: LabelledModel) -> str:
+    schema = model.encoder_.schema
+    if model.data.text is not None:
+        return f"a text (of `{schema.entity}`)"
+    return f"an entity (`{schema.entity}`) at a moment (`{schema.cutoff}`), from its events strictly before it"
+
+
+def _rows(data: Data) -> list[str]:
+    if data.reads_text:
+        return [
+            f"- **Texts**: the first {data.max_length} tokens, cut as `{data.tokenizer}`; an empty one is read as one",
+            "  missing token.",
+        ]
+    return [
+        f"- **Histories**: at most {data.max_length} events ({data.history}); events of equal time keep",
+        "  the order of the log; an empty history is read as one event whose fields are all missing.",
+    ]
 
 
 def _figures(names: Sequence[str], evaluation: Evaluation | None) -> list[str]:

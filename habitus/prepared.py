@@ -6,7 +6,7 @@ Vocabularies, scalers and classes are learned from the training part only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,15 @@ import numpy as np
 import polars as pl
 
 from habitus.data.encode import EncodedSequences, Encoder
-from habitus.data.events import EventLog, read_events
+from habitus.data.events import EventLog, as_fields, read_events
 from habitus.data.examples import Examples, derive_examples, read_examples
 from habitus.data.options import Data
 from habitus.data.sequence import Sequences, build_sequences
 from habitus.data.split import Split
-from habitus.errors import DataError
+from habitus.data.text.encode import encode_texts, fit_text_encoder
+from habitus.data.text.table import Texts, read_texts
+from habitus.data.text.write_out import write_out
+from habitus.errors import ConfigError, DataError
 from habitus.fields.schema import Schema
 from habitus.tasks.base import Task
 
@@ -34,6 +37,7 @@ class Prepared:
         encoder: vocabularies and scalers of the training part.
         encoded: all rows in the order of the examples, with targets.
         part: "train", "validation", "test" or "left-out" of each example, (n,).
+        texts: what the rows were made of, where it was a table of texts.
     """
 
     log: EventLog
@@ -42,6 +46,7 @@ class Prepared:
     encoder: Encoder
     encoded: EncodedSequences
     part: np.ndarray
+    texts: Texts | None = None
 
     def rows(self, part: str) -> EncodedSequences:
         """Return the encoded rows of one part."""
@@ -65,17 +70,25 @@ class Prepared:
         return digest.hexdigest()
 
 
-def prepare(task: Task, events: Any, examples: Any, data: Data, split: Split) -> Prepared:
+def prepare(
+    task: Task, events: Any, examples: Any, data: Data, split: Split, known: Encoder | None = None
+) -> Prepared:
     """Read, split, build and encode.
 
     Args:
         task: gives the target; learns its classes from the training part.
-        events: a log: path, folder, glob, or a polars, pandas or Arrow table.
+        events: a log: path, folder, glob, or a polars, pandas or Arrow table; None where `data.text` names a text.
         examples: a table of (entity, cutoff, target ...), in the same forms.
         data: how to read and cut.
         split: which examples train, validate and test.
+        known: vocabularies and scalers of event fields (or texts) that are kept; those of profiles are learned.
     """
-    log = read_log(events, data)
+    data.refuse_sources(events)
+    if known is not None:
+        _refuse_other_meanings(known, data)
+    if data.text is not None:
+        return _prepare_texts(task, examples, data, split, known)
+    log = read_log(events, data, None if known is None else known.schema)
     table, schema = read_examples(
         examples, log, target=_plain(task.target), cutoff=data.cutoff, drop=data.drop, fields=data.fields
     )
@@ -87,24 +100,103 @@ def prepare(task: Task, events: Any, examples: Any, data: Data, split: Split) ->
             f"of '{log.source}'. Check that both name the same entities in '{schema.entity}' and that the cutoffs lie "
             "after the first events (habitus check prints both)."
         )
-    encoder = Encoder.fit(sequences, part == "train")
     targets = target_columns(table, task.target)
     task.fit_target(targets.filter(pl.Series(part == "train")))
-    encoded = encoder.encode(sequences).with_target(task.encode_target(targets))
-    return Prepared(log, table, sequences, encoder, encoded, part)
+    if data.words is not None:
+        found = write_out(sequences, table, data.word_fields, log.source)
+        encoder = _keeping(known, fit_text_encoder(found, part == "train", data.text_spec))
+        encoded, notes = encode_texts(encoder, found, data.max_length)
+        table.notes.extend(notes)
+    else:
+        encoder = _keeping(known, Encoder.fit(sequences, part == "train"))
+        encoded = encoder.encode(sequences)
+    return Prepared(log, table, sequences, encoder, encoded.with_target(task.encode_target(targets)), part)
+
+
+def _prepare_texts(task: Task, examples: Any, data: Data, split: Split, known: Encoder | None = None) -> Prepared:
+    """Read, split and encode a table of texts."""
+    found = read_texts(examples, data, target=_plain(task.target))
+    table, schema = found.examples, found.examples.schema
+    if split.by in ("time", "new-entities") and schema.cutoff not in found.keys.columns:
+        raise DataError(
+            f"split='{split.by}' divides texts by when they were written, and '{found.source}' has no column "
+            f"'{data.cutoff}'; name one with cutoff= (--cutoff), or split by entity."
+        )
+    part = split.assign(table.frame, schema.entity, schema.cutoff)
+    encoder = _keeping(known, fit_text_encoder(found, part == "train", data.text_spec))
+    targets = target_columns(table, task.target)
+    task.fit_target(targets.filter(pl.Series(part == "train")))
+    encoded, notes = encode_texts(encoder, found, data.max_length)
+    table.notes.extend(notes)
+    sequences = Sequences(schema, len(encoded), (), data.max_length, data.history)
+    encoded = encoded.with_target(task.encode_target(targets))
+    return Prepared(found.log(), table, sequences, encoder, encoded, part, found)
+
+
+def _keeping(known: Encoder | None, learned: Encoder) -> Encoder:
+    """Return what was learned, with the event fields of another encoder in place of its own.
+
+    Raises:
+        DataError: if they are other fields.
+    """
+    if known is None:
+        return learned
+    if set(known.fields) != set(learned.fields):
+        raise DataError(
+            f"The model to start from reads {_listed(known.fields)}, and here is {_listed(learned.fields)}; give the "
+            "same fields, or start from nothing (leave out --from)."
+        )
+    return Encoder(learned.schema, dict(known.fields), learned.profile)
+
+
+def _refuse_other_meanings(known: Encoder, data: Data) -> None:
+    """Refuse options that read a field of a known encoder otherwise, or not at all."""
+    fields = known.schema.fields
+    other = [name for name, spec in as_fields(data.fields).items() if fields.get(name, spec) != spec]
+    for name in [*other, *(name for name in data.drop if name in fields)]:
+        raise ConfigError(
+            f"The model to start from reads '{name}' as {fields[name]}; leave its --field or --drop out, or start from "
+            "nothing (leave out --from)."
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "no field"
 
 
 def prepare_to_score(
     encoder: Encoder, events: Any, examples: Any | None, data: Data, target: str | Sequence[str] | None = None
 ) -> tuple[Examples, EncodedSequences]:
     """Read and encode for a fitted model; without examples, every entity is scored at the end of its history."""
+    if data.text is not None:
+        found = read_to_score(encoder, events, examples, data, target)
+        encoded, notes = encode_texts(encoder, found, data.max_length)
+        found.examples.notes.extend(notes)
+        return found.examples, encoded
+    data.refuse_sources(events)
     log = read_log(events, data, encoder.schema)
     if examples is None:
         table = derive_examples(log)
     else:
         table, _ = read_examples(examples, log, target=_plain(target), cutoff=data.cutoff, schema=encoder.schema)
     sequences = build_sequences(log, table, max_length=data.max_length, history=data.history)
-    return table, encoder.encode(sequences)
+    if data.words is None:
+        return table, encoder.encode(sequences)
+    encoded, notes = encode_texts(encoder, write_out(sequences, table, data.word_fields, log.source), data.max_length)
+    table.notes.extend(notes)
+    return table, encoded
+
+
+def read_to_score(
+    encoder: Encoder, events: Any, examples: Any | None, data: Data, target: str | Sequence[str] | None = None
+) -> Texts:
+    """Read a table of texts for a fitted model; one that is read already passes."""
+    if isinstance(examples, Texts):
+        return examples
+    data.refuse_sources(events)
+    if examples is None:
+        raise ConfigError(f"A model of texts reads a table with '{data.text}': give examples (--examples).")
+    return read_texts(examples, data, target=_plain(target), schema=encoder.schema)
 
 
 def target_columns(examples: Examples, target: str | Sequence[str]) -> pl.DataFrame:
@@ -117,6 +209,7 @@ def target_columns(examples: Examples, target: str | Sequence[str]) -> pl.DataFr
 
 def read_log(events: Any, data: Data, schema: Schema | None = None) -> EventLog:
     """Read a log with the options of a model."""
+    data.refuse_text()
     if isinstance(events, EventLog):
         return events
     return read_events(

@@ -81,6 +81,11 @@ def _entity_keys(frame: pl.DataFrame, entity: str) -> np.ndarray:
     return hashes(_names(frame, entity))
 
 
+def moments_of(frame: pl.DataFrame, entity: str, moment: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return a hash of each row's entity, int64 (n,), and its moment in microseconds, int64 (n,)."""
+    return _entity_keys(frame, entity), frame[moment].dt.epoch("us").to_numpy().astype(np.int64)
+
+
 def _names(frame: pl.DataFrame, entity: str) -> list[str]:
     return frame[entity].cast(pl.String).to_list()
 

@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from habitus.backbones.dropout import Dropout
 from habitus.backbones.frames import Augment
 from habitus.backbones.spectrum import SpectrumEmbedding
 from habitus.data.batch import Batch
+from habitus.data.text.in_events import field_of, pieces_of
 from habitus.fields.category import PAD, UNKNOWN
 
 # 5 minutes, 1 and 6 hours, then 1 day to 2 years
@@ -75,7 +77,8 @@ class EventEmbedding(nn.Module):
     """Embed the events of a batch: (B, T) fields -> (B, T, D).
 
     Args:
-        sizes: ids of each category field.
+        sizes: ids of each category field; the tokens of a text inside an event are several of one field, which share a
+            table and whose mean is read.
         knots: training quantiles of each number field.
         width: D.
         dropout: on the summed vector.
@@ -103,7 +106,9 @@ class EventEmbedding(nn.Module):
         self.groups = {module_key(name): tuple(members) for name, members in (groups or {}).items()}
         self._grouped = {name for members in self.groups.values() for name in members}
         self._sparse = {name for name, size in sizes.items() if size > _FEW_VALUES}
-        self.categories = nn.ModuleDict({module_key(name): _embedding(size, width) for name, size in sizes.items()})
+        self.texts = pieces_of(sizes)  # tokens of one text share a table
+        own = {name: size for name, size in sizes.items() if field_of(name) == name or field_of(name) not in sizes}
+        self.categories = nn.ModuleDict({module_key(name): _embedding(size, width) for name, size in own.items()})
         alone = {name: at for name, at in knots.items() if name not in self._grouped}
         self.numbers = nn.ModuleDict({module_key(name): NumberEmbedding(at, width) for name, at in alone.items()})
         if self.groups:
@@ -137,13 +142,23 @@ class EventEmbedding(nn.Module):
 
     def vectors(self, ids: Mapping[str, Tensor], numbers: Mapping[str, Tensor], more: Sequence[Tensor]) -> Tensor:
         """Return the vectors (B, T, D) of the fields and of `more`, added, normed and dropped out."""
-        parts = []
+        parts = [self._text(name, [ids[piece] for piece in pieces]) for name, pieces in self.texts.items()]
         for name, values in ids.items():
+            if field_of(name) in self.texts:
+                continue
             table = self.categories[module_key(name)]
             parts.append(table(self._dropped(values) if name in self._sparse else values))
         parts += [self.numbers[module_key(name)](values) for name, values in numbers.items()]
         total = functools.reduce(torch.add, [*parts, *more])
         return self.dropout(self.norm(total))
+
+    def _text(self, name: str, pieces: Sequence[Tensor]) -> Tensor:
+        """Return the mean vector of the tokens of each event's text, (B, T, D)."""
+        ids = torch.stack([*pieces], dim=-1)
+        ids = self._dropped(ids) if name in self._sparse else ids
+        table = self.categories[module_key(name)].weight
+        means = functional.embedding_bag(ids.flatten(0, -2), table, mode="mean", padding_idx=PAD)
+        return means.view(*ids.shape[:-1], -1)
 
     def _dropped(self, ids: Tensor) -> Tensor:
         if not self.training or not self.value_dropout:

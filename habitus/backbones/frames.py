@@ -4,7 +4,7 @@ A frame's level is taken relative to its recording's, a convolution over neighbo
 moves, and in training every recording is changed a little, which is what carries over to voices and rooms that
 training never heard: masks over bands and over time and a warp of time (SpecAugment, Park et al. 2019,
 arXiv:1904.08779, section 2), a warp of the frequency axis as of a longer or shorter throat (Jaitly and Hinton 2013,
-"Vocal tract length perturbation"), and another level, slope and noise. Differs from the papers: warps are linear
+"Vocal tract length perturbation"), and another microphone and noise. Differs from the papers: warps are linear
 interpolations of log-mel frames, with one bend in time; masks take up a share of the recording or of the bands.
 """
 
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _CONTEXT = 5  # frames that the convolution sees
+_CURVE_KNOTS = 6  # of a microphone
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,19 @@ class Augment:
             share; its length stays. Not for transcripts, which would lose letters.
         mask_bands: most of the bands in a mask, as a share; two masks.
         mask_time: most of the frames in a mask, as a share; one mask.
-        level: deviation of the level added, and of a slope over the bands.
+        level: deviation of a smooth curve over the bands, as another microphone and room have it.
         noise: most deviation of the noise added to every number.
 
     >>> Augment().warp_bands
-    0.1
+    0.2
     """
 
-    warp_bands: float = 0.1
+    warp_bands: float = 0.2
     warp_time: float = 0.1
-    speed: float = 0.1
+    speed: float = 0.25
     mask_bands: float = 0.0
     mask_time: float = 0.0
-    level: float = 0.2
+    level: float = 0.6
     noise: float = 0.1
 
     def __call__(self, x_BTM: Tensor, lengths_B: Tensor) -> Tensor:
@@ -54,9 +55,7 @@ class Augment:
         if self.warp_time or self.speed:
             x = warped_time(x, lengths_B, 0.5 + self.warp_time * _uniform(x), 1 + self.speed * _uniform(x))
         if self.level:
-            slope = torch.linspace(-1, 1, x.shape[2], device=x.device)
-            normal = torch.randn(2, len(x), 1, 1, device=x.device) * self.level
-            x = x + normal[0] + normal[1] * slope
+            x = x + self.level * _curve(x)
         if self.noise:
             strength = self.noise * torch.rand(len(x), 1, 1, device=x.device)
             x = x + torch.randn_like(x) * strength
@@ -155,6 +154,12 @@ def warped_time(x_BTM: Tensor, lengths_B: Tensor, middle_B11: Tensor, speed_B11:
 def _uniform(x: Tensor) -> Tensor:
     """Return numbers between -1 and 1, one a recording, (B, 1, 1)."""
     return torch.rand(len(x), 1, 1, device=x.device) * 2 - 1
+
+
+def _curve(x: Tensor) -> Tensor:
+    """Return a smooth random curve over the bands for each recording, (B, 1, M)."""
+    knots_B1K = torch.randn(len(x), 1, _CURVE_KNOTS, device=x.device)
+    return F.interpolate(knots_B1K, x.shape[2], mode="linear", align_corners=True)
 
 
 def _block(sizes_B: Tensor, n: int, most: float) -> Tensor:

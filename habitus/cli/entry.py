@@ -16,6 +16,7 @@ import typer
 
 from habitus import __version__
 from habitus.cli.check import check
+from habitus.cli.embed import compare_embed, embed, fit_embed
 from habitus.cli.evaluate import evaluate, predict, report
 from habitus.cli.fit import compare_classify, fit_classify
 from habitus.cli.forecast import compare_forecast, fit_forecast
@@ -23,16 +24,22 @@ from habitus.cli.generate import compare_generate, fit_generate
 from habitus.cli.help import Command, Group
 from habitus.cli.next_event import compare_next_event, fit_next_event, recommend
 from habitus.cli.output import fail, note
+from habitus.cli.pretrain import pretrain
 from habitus.cli.regress import compare_regress, fit_regress
+from habitus.cli.search import duplicates, search
 from habitus.cli.simulate import demo, simulate_installs
+from habitus.cli.spark import spark_predict, spark_prepare
+from habitus.cli.spark_fit import spark_fit_classify, spark_fit_regress
+from habitus.cli.spark_stream import spark_stream
 from habitus.cli.tag import compare_tag, fit_tag
 from habitus.cli.transcribe import compare_transcribe, fit_transcribe
+from habitus.cli.tune import tuning
 from habitus.errors import ConfigError, HabitusError
 
 STOPPED = 130
 _EXTRAS = {
     "torch": "train", "accelerate": "train", "sklearn": "train", "tensorboard": "train",
-    "lightgbm": "baselines", "scipy": "baselines", "matplotlib": "report", "jinja2": "report",
+    "lightgbm": "baselines", "scipy": "baselines", "optuna": "tune", "matplotlib": "report", "jinja2": "report",
 }  # fmt: skip
 
 _PLAIN: dict[str, Any] = {"cls": Group, "no_args_is_help": True, "rich_markup_mode": None}
@@ -77,8 +84,10 @@ _fit.command("regress", cls=Command)(fit_regress)
 _fit.command("next-event", cls=Command)(fit_next_event)
 _fit.command("generate", cls=Command)(fit_generate)
 _fit.command("tag", cls=Command)(fit_tag)
+_fit.command("embed", cls=Command)(fit_embed)
 _fit.command("transcribe", cls=Command)(fit_transcribe)
 _fit.command("forecast", cls=Command)(fit_forecast)
+app.command("pretrain", cls=Command)(pretrain)
 app.command("evaluate", cls=Command)(evaluate)
 _compare = _group(
     "compare",
@@ -90,10 +99,26 @@ _compare.command("regress", cls=Command)(compare_regress)
 _compare.command("next-event", cls=Command)(compare_next_event)
 _compare.command("generate", cls=Command)(compare_generate)
 _compare.command("tag", cls=Command)(compare_tag)
+_compare.command("embed", cls=Command)(compare_embed)
 _compare.command("transcribe", cls=Command)(compare_transcribe)
 _compare.command("forecast", cls=Command)(compare_forecast)
+_tune = _group(
+    "tune",
+    "Search hyper-parameters; needs habitus[tune].\n\nExample:\n\n    "
+    "habitus tune classify --events installs.parquet --examples labels.parquet --target risk --trials 30 "
+    "--out runs/tuned",
+)
+_TUNED = {
+    "classify": fit_classify, "regress": fit_regress, "next-event": fit_next_event, "generate": fit_generate,
+    "tag": fit_tag, "embed": fit_embed, "transcribe": fit_transcribe, "forecast": fit_forecast,
+}  # fmt: skip
+for _name, _command in _TUNED.items():
+    _tune.command(_name, cls=Command)(tuning(_name, _command))
 app.command("predict", cls=Command)(predict)
 app.command("recommend", cls=Command)(recommend)
+app.command("embed", cls=Command)(embed)
+app.command("search", cls=Command)(search)
+app.command("duplicates", cls=Command)(duplicates)
 app.command("check", cls=Command)(check)
 app.command("report", cls=Command)(report)
 _simulate = _group(
@@ -102,6 +127,23 @@ _simulate = _group(
 )
 _simulate.command("installs", cls=Command)(simulate_installs)
 app.command("demo", cls=Command)(demo)
+_spark = _group(
+    "spark",
+    "Do it on Apache Spark, where the data lives; needs habitus[spark] and Java 17.\n\nExample:\n\n    "
+    "habitus spark predict runs/risk --events events --examples users --out scores --master local[2]",
+)
+_spark.command("prepare", cls=Command)(spark_prepare)
+_spark.command("predict", cls=Command)(spark_predict)
+_spark.command("stream", cls=Command)(spark_stream)
+_spark_fit = typer.Typer(
+    name="fit",
+    help="Train on a cluster.\n\nExample:\n\n    "
+    "habitus spark fit classify --events log --examples labels --target risk --out runs/risk --master local[2]",
+    **_PLAIN,
+)
+_spark.add_typer(_spark_fit)
+_spark_fit.command("classify", cls=Command)(spark_fit_classify)
+_spark_fit.command("regress", cls=Command)(spark_fit_regress)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

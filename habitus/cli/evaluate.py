@@ -6,7 +6,7 @@ Each dispatches on the task of the model that it opens.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -114,16 +114,14 @@ def predict(
     if name != NEXT_EVENT:
         refuse_given({"--at": at}, name)
     if is_judged_by_itself(model):
-        predict_task(model, {"events": events, "pairs": pairs, "audio": audio}, out)
+        predict_task(model, {"events": events, "examples": examples, "pairs": pairs, "audio": audio}, out)
         return
-    if events is None:
-        raise ConfigError(f"A model of the task '{name}' reads a log: give --events.")
-    log, rejects = _read(model, events, examples)
-    scores: pl.DataFrame = model.predict(log, at=when) if name == NEXT_EVENT else model.predict(log, examples)
+    read_from, rejects, noted = _sources(model, events, examples)
+    scores: pl.DataFrame = model.predict(read_from[0], at=when) if name == NEXT_EVENT else model.predict(*read_from)
     paths = [write_scores(scores, out)]
     if rejects.total:
         paths.append(rejects.write_csv(out.with_name(f"{out.stem}.rejects.csv")))
-    notes([*log.notes, *said(rejects)])
+    notes([*noted, *said(rejects)])
     say(f"{scores.height:,} scores in {out}: columns {', '.join(scores.columns)}.")
     wrote(paths)
 
@@ -159,17 +157,34 @@ def _evaluate_next(model: SequenceModel, events: str, split: str | None, *, as_j
 def _evaluate_labelled(
     model: SequenceModel, events: str | None, examples: str | None, *, include_training: bool, as_json: bool
 ) -> None:
-    for option, value in (("--events", events), ("--examples", examples)):
+    needed = {"--examples": examples} | ({"--events": events} if model.data.text is None else {})
+    for option, value in needed.items():
         if value is None:
             raise ConfigError(
-                f"A model of the task '{model.task.name}' is judged on labelled examples: give --events and "
-                f"--examples ({option} is missing)."
+                f"A model of the task '{model.task.name}' is judged on labelled examples: give "
+                f"{' and '.join(sorted(needed, reverse=True))} ({option} is missing)."
             )
-    log, rejects = _read(model, str(events), examples)
-    found = model.evaluate(log, examples, include_training=include_training)
-    notes([*log.notes, *found.notes, *said(rejects)])
+    read_from, rejects, noted = _sources(model, events, examples, with_target=True)
+    found = model.evaluate(*read_from, include_training=include_training)
+    notes([*noted, *(one for one in found.notes if one not in noted), *said(rejects)])
     document = found.to_json()
     print_json(document) if as_json else print_metrics(document, model.name)
+
+
+def _sources(
+    model: SequenceModel, events: str | None, examples: str | None, *, with_target: bool = False
+) -> tuple[tuple[Any, Any], Rejects, list[str]]:
+    """Read what a model reads; return it, all rejected rows, and sentences to say aloud."""
+    if model.data.text is not None:
+        from habitus.prepared import read_to_score
+
+        target = model.task.target if with_target else None
+        texts = read_to_score(model.encoder_, events, examples, model.data, target)
+        return (None, texts), texts.examples.rejects, texts.examples.notes
+    if events is None:
+        raise ConfigError(f"A model of the task '{model.task.name}' reads a log: give --events.")
+    log, rejects = _read(model, events, examples)
+    return (log, examples), rejects, log.notes
 
 
 def _read(model: SequenceModel, events: str, examples: str | None) -> tuple[EventLog, Rejects]:

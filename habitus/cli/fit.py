@@ -11,22 +11,26 @@ from typing import TYPE_CHECKING, Any
 from habitus.cli import options as opt
 from habitus.cli.help import command_line
 from habitus.cli.output import COSTS, cost_cells, note, notes, print_json, say, table, wrote
-from habitus.cli.settings import CLASSIFY, build_plan, read_settings
+from habitus.cli.settings import CLASSIFY, build_data, build_plan, read_settings
 from habitus.errors import ConfigError
 
 if TYPE_CHECKING:
+    from habitus.model.start import Start
     from habitus.training import Callback
 
 _MAIN = ("auc", "pr_auc", "log_loss", "brier", "pinball", "mae", "rmse", "r2")
-_SHARED = {**opt.TARGET, **opt.SEED, **opt.TRAINING, **opt.SETTING, **opt.SPLITTING, **opt.READING, **opt.LENGTH}
-_FLAGS = {**opt.BACKBONE, **_SHARED}
+_SHARED = {
+    **opt.TARGET, **opt.SEED, **opt.TRAINING, **opt.STARTING, **opt.SETTING, **opt.SPLITTING, **opt.TEXT, **opt.READING, **opt.LENGTH
+}  # fmt: skip
+_FLAGS = {**opt.TEXT_BACKBONE, **_SHARED}
 
 
 @opt.fits(_FLAGS)
 def fit_classify(
-    events: opt.Events,
     examples: opt.Table,
     run: opt.Run,
+    events: opt.EventsUnlessText = None,
+    start: opt.From = None,
 ) -> None:
     """Train a classifier and judge it.
 
@@ -34,26 +38,37 @@ def fit_classify(
 
     Example:
 
+        habitus fit classify --text review --target sentiment --examples reviews.csv --out runs/reviews
+
         habitus fit classify --events installs.parquet --examples labels.parquet --target risk --out runs/risk
     """
-    run_labelled_fit(CLASSIFY, run, events, examples)
+    run_labelled_fit(CLASSIFY, run, events, examples, start)
 
 
-@opt.compares(_SHARED)
+@opt.compares({**opt.PRETRAINED, **_SHARED})
 def compare_classify(
-    events: opt.Events,
     examples: opt.Table,
     run: opt.Run,
+    events: opt.EventsUnlessText = None,
+    start: opt.From = None,
+    labels: opt.Labels = None,
+    seeds: opt.Seeds = 5,
 ) -> None:
     """Train several classifiers on the same rows.
 
     Says which is best, counting rivals included, or that it is a tie. Writes compare.json and report.html.
+    With --labels, also how many labels each needs; with --from, beside a model that starts from a pretrained bundle.
 
     Example:
 
         habitus compare classify --events installs.parquet --examples labels.parquet --target risk --out runs/compare
     """
-    run_labelled_compare(CLASSIFY, run, events, examples)
+    if labels is not None or start is not None:
+        from habitus.cli.few_labels import run_few_labels
+
+        run_few_labels(CLASSIFY, run, events, examples, labels or "100%", start, seeds)
+    else:
+        run_labelled_compare(CLASSIFY, run, events, examples)
 
 
 def remembered(path: str | None) -> str | None:
@@ -61,16 +76,19 @@ def remembered(path: str | None) -> str | None:
     return path if path is None or "://" in path else os.path.abspath(path)
 
 
-def run_labelled_fit(task: str, run: opt.Run, events: str, examples: str) -> None:
+def run_labelled_fit(task: str, run: opt.Run, events: str | None, examples: str, start: Path | None = None) -> None:
     """Fit a model of labelled examples, write its run folder and print its evaluation.
 
     Args:
         task: its name.
         run: how it was asked.
-        events, examples: as the options say.
+        events, examples, start: as the options say.
     """
-    plan, out = build_plan(read_settings(run.config, run.given, task, run.flags)), run.out
+    settings, out = read_settings(run.config, run.given, task, run.flags), run.out
+    build_data(settings).refuse_sources(events)
     refuse_file(out)
+    begun = read_start(start, settings)
+    plan = build_plan(settings)
     from habitus.audit import find_leaks
     from habitus.evaluate.run import fit_run
     from habitus.model import LabelledModel
@@ -79,7 +97,9 @@ def run_labelled_fit(task: str, run: opt.Run, events: str, examples: str) -> Non
     model = LabelledModel(plan.task, backbone, **plan.parts)
     again = command_line([one for one in run.typed if one != "--resume"])
     watched = watchers(run.quiet)
-    fit_run(model, events, examples, out, resume=run.resume, callbacks=watched, command=again, audit=find_leaks)
+    fit_run(
+        model, events, examples, out, resume=run.resume, callbacks=watched, command=again, audit=find_leaks, start=begun
+    )
     say_data(out)
     evaluation = {} if model.evaluation_ is None else model.evaluation_.to_json()
     if run.as_json:
@@ -88,13 +108,26 @@ def run_labelled_fit(task: str, run: opt.Run, events: str, examples: str) -> Non
         print_metrics(evaluation, model.name)
     else:
         say("Trained on every example but those of validation (test = 0); nothing is left to judge on.")
-    wrote_run(out, f"habitus predict {out} --events NEW_EVENTS --out scores.parquet")
+    wrote_run(out, f"habitus predict {out} {_new(events)} --out scores.parquet")
 
 
-def run_labelled_compare(task: str, run: opt.Run, events: str, examples: str) -> None:
+def read_start(folder: Path | None, settings: dict[str, Any]) -> Start | None:
+    """Read a pretrained bundle, and let its backbone stand where the settings say nothing of theirs."""
+    if folder is None:
+        return None
+    from habitus.model.start import Start
+
+    start = Start.read(folder)
+    settings["backbone"] = {**start.backbone, **settings["backbone"]}
+    return start
+
+
+def run_labelled_compare(task: str, run: opt.Run, events: str | None, examples: str) -> None:
     """Fit a model of each backbone on the same examples, and print who is best; arguments as for a fit."""
-    plan, out = build_plan(read_settings(run.config, run.given, task, run.flags), named(run.backbones)), run.out
+    settings, out = read_settings(run.config, run.given, task, run.flags), run.out
+    build_data(settings).refuse_sources(events)
     refuse_file(out)
+    plan = build_plan(settings, named(run.backbones))
     from habitus.audit import find_leaks
     from habitus.evaluate.compare import compare_run
 
@@ -111,7 +144,11 @@ def run_labelled_compare(task: str, run: opt.Run, events: str, examples: str) ->
     )
     say_data(out)
     print_json(document) if run.as_json else print_comparison(document)
-    wrote_run(out, f"habitus predict {out} --events NEW_EVENTS --out scores.parquet")
+    wrote_run(out, f"habitus predict {out} {_new(events)} --out scores.parquet")
+
+
+def _new(events: str | None) -> str:
+    return "--examples NEW_TEXTS" if events is None else "--events NEW_EVENTS"
 
 
 def named(backbones: str) -> list[str]:

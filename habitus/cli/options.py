@@ -16,6 +16,10 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 
 Events = Annotated[str, typer.Option(help="The log: a Parquet, CSV or Arrow file, a folder of them, or a glob.")]
+EventsUnlessText = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="The log: a Parquet, CSV or Arrow file, a folder of them, or a glob; none with --text."),
+]
 Table = Annotated[str, typer.Option(help="Table of examples: entity, cutoff, target, profile fields.")]
 Out = Annotated[Path, typer.Option(help="Folder of the run, made if absent.")]
 RunFolder = Annotated[
@@ -31,6 +35,15 @@ Preset = Annotated[
     Literal["fast", "best", "timed"] | None,
     typer.Option(help="Options for a purpose, below all others. timed is told when the next event happens."),
 ]
+From = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--from", help="Folder that `habitus pretrain --out` wrote, to start from."),
+]
+Labels = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Shares of the labels to learn from, such as 1%,5%,20%,100%; models are compared at each."),
+]
+Seeds = Annotated[int, typer.Option(help="Draws of labels and weights, with --labels.")]
 Scores = Annotated[Path, typer.Option(help="File to write: .parquet, .csv or .arrow.")]
 At = Annotated[
     str | None, typer.Option(help="When the next event happens, for a model that was told: 2024-01-31T10:00Z.")
@@ -77,6 +90,31 @@ LENGTH = group(
     max_length=(int, "data.max_length", "Most events in a row.", "512"),
     history=(Literal["latest", "windows"], "data.history", "What becomes of longer histories.", "latest"),
 )
+TEXT = group(
+    "Texts",
+    text=(str, "data.text", "Column of the examples with the text to read; two with a comma between them.", None),
+    words=(str, "data.words", "Fields of the log whose values are read as words, commas between.", None),
+    tokenizer=(
+        str,
+        "data.tokenizer",
+        "How texts are cut: words, subwords, characters, chinese, or as a pretrained encoder does.",
+        "words",
+    ),
+    vocabulary_size=(int, "data.vocabulary_size", "Most tokens that are known.", "30000"),
+    token_pairs=(int, "data.token_pairs", "Most pairs of neighbouring tokens that are read as well.", "0"),
+    lower=(bool, "data.lower", "Fold upper case to lower case.", "--lower"),
+    clean=(bool, "data.clean", "Take out HTML tags and entities.", "--clean"),
+)
+PRETRAINED = group(
+    "Texts",
+    pretrained=(str, "backbone.pretrained", "Pretrained encoder as the body: a name or a folder.", None),
+    adapter=(
+        Literal["none", "lora", "adalora", "prefix", "bottleneck"],
+        "backbone.adapter",
+        "What is trained of it: all of its weights (none), or small parts beside them.",
+        "none",
+    ),
+)
 SPLITTING = group(
     "Which examples train and which judge",
     split=(Literal["entity", "time", "new-entities"], "split.by", "How examples are divided.", "entity"),
@@ -102,6 +140,10 @@ TRAINING = group(
         "none",
     ),
 )
+STARTING = group(
+    "Training",
+    taken_rate=(float, "options.taken_rate", "Learning rate of what --from gave, as a share; 0 holds it still.", "1.0"),
+)
 SETTING = group(
     "Training",
     set=(list[str], "", "Any key of the config file; may be repeated.", None),
@@ -123,11 +165,14 @@ NEXT_LENGTH = group(
 )
 NEXT_TRAINING = {name: flag for name, flag in TRAINING.items() if name not in ("class_weight", "calibration")}
 ALL: Mapping[str, Flag] = {
-    **READING, **LENGTH, **SPLITTING, **TARGET, **SEED, **TRAINING, **SETTING, **NEXT_TASK,
+    **READING, **LENGTH, **TEXT, **SPLITTING, **TARGET, **SEED, **TRAINING, **STARTING, **SETTING, **NEXT_TASK,
     "backbone": Flag(str, "backbone.name", "Body: transformer, gru, lstm or rnn.", "transformer", "Training"),
+    **PRETRAINED,
 }  # fmt: skip
 _METAVARS = {
     "value": "NAME",
+    "text": "NAME",
+    "words": "FIELD",
     "target": "NAME",
     "drop": "NAME",
     "item": "FIELD",
@@ -136,6 +181,12 @@ _METAVARS = {
     "set": "SECTION.KEY=VALUE",
 }
 BACKBONE = {"backbone": ALL["backbone"]}
+TEXT_BACKBONE = {
+    "backbone": Flag(
+        str, "backbone.name", "Body: transformer, gru, lstm, rnn or pretrained.", "transformer", "Training"
+    ),
+    **PRETRAINED,
+}
 
 
 @dataclass(frozen=True)
@@ -207,7 +258,9 @@ def _training(
         kept = [one for one in own if one.name != "run"]
         added = [_parameter(name, flag) for name, flag in flags.items()]
         context = _shared("ctx", typer.Context, inspect.Parameter.empty)
-        return _signed(command, with_run, [context, *kept, *shared, *added])
+        made = _signed(command, with_run, [context, *kept, *shared, *added])
+        made.flags = flags  # type: ignore[attr-defined]
+        return made
 
     return decorate
 
@@ -225,6 +278,7 @@ def _signed(
     def signed(*args: Any, **kwargs: Any) -> None:
         call(*args, **kwargs)
 
+    signed.undecorated = command  # type: ignore[attr-defined]
     del signed.__wrapped__  # typer shall read the signature below
     keyword_only = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
     signed.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]

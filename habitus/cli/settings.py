@@ -113,7 +113,7 @@ def build_plan(settings: Settings, backbones: Sequence[str] = ()) -> Plan:
     return Plan(
         model=model,
         task=task,
-        backbones=_backbones(model, task, settings["backbone"], backbones),
+        backbones=_backbones(model, task, data, settings["backbone"], backbones),
         data=data,
         split=split,
         training=build(Training, settings["training"], "[training]"),
@@ -179,9 +179,11 @@ def _is_required(option: Any) -> bool:
 
 
 def _backbones(
-    model: type[SequenceModel], task: Any, section: Mapping[str, Any], names: Sequence[str]
+    model: type[SequenceModel], task: Any, data: Any, section: Mapping[str, Any], names: Sequence[str]
 ) -> dict[str, Any]:
     """Return backbones by name, over what the task wants of them."""
+    if "pretrained" in section:
+        section = {"name": "pretrained", **section}
     if not names:
         names = [str(section.get("name", "transformer"))]
         section = {**section, "name": names[0]}
@@ -193,7 +195,7 @@ def _backbones(
             "[backbone] tunes a backbone but does not name it; add name = 'transformer', 'gru', 'lstm' or 'rnn'."
         )
     own = {name: section if name == tuned else {"name": name} for name in names}
-    return {name: model.backbone_from({**model.backbone_defaults(task, name), **own[name]}) for name in names}
+    return {name: model.backbone_from({**model.backbone_defaults(task, name, data), **own[name]}) for name in names}
 
 
 def _checked(document: Mapping[str, Any], where: str, task: str | None) -> Settings:

@@ -32,6 +32,7 @@ _LABELLED = TaskSpec(split="habitus.data.split:Split", model="habitus.model:Labe
 SPECS = {
     "classify": _LABELLED,
     "regress": _LABELLED,
+    "pretrain": TaskSpec(split="habitus.data.split:PretrainSplit", model="habitus.model.pretrain:PretrainModel"),
     "next-event": TaskSpec(split="habitus.data.next_split:NextSplit", model="habitus.model:NextEventModel"),
     "generate": TaskSpec(
         split="habitus.data.pairs.split:PairSplit",
@@ -44,6 +45,7 @@ SPECS = {
         data="habitus.data.series.table:SeriesData",
     ),
     "tag": TaskSpec(split="habitus.data.tags.split:TagSplit", model="habitus.model.tag:TagModel"),
+    "embed": TaskSpec(split="habitus.data.split:Split", model="habitus.model.embed:EmbedModel"),
     "transcribe": TaskSpec(
         split="habitus.data.speech_split:SpeechSplit",
         model="habitus.model.transcribe:TranscribeModel",

@@ -38,7 +38,7 @@ _LENGTH = opt.group(
     max_length=(int, "data.max_length", "Most events that a tag depends on.", "512"),
 )
 _SHARED = {**_TASK, **COMMON, **_SPLITTING, **_READING, **_LENGTH}
-_FLAGS = {**opt.BACKBONE, **_SHARED}
+_FLAGS = {**opt.TEXT_BACKBONE, "words": opt.TEXT["words"], **_SHARED}
 
 
 @opt.fits(_FLAGS)

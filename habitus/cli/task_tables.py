@@ -67,7 +67,7 @@ def cell(interval: Mapping[str, float | None] | None, *, signed: bool = False) -
 
 
 def _title(document: Mapping[str, Any], which: str) -> str:
-    return f"{document['target']}: {document['n']:,} {document['unit']} {which}95 % intervals"
+    return f"{document['target'] or document['task']}: {document['n']:,} {document['unit']} {which}95 % intervals"
 
 
 def _sentence(evaluation: Mapping[str, Any], task: JudgedTask) -> str:

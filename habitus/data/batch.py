@@ -7,7 +7,7 @@ whose fields are all MISSING: the empty-history rule.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ class Batch:
         target: (B, ...) or None.
         has_padding: whether any slot is padding.
         upcoming: what follows each step, or None.
+        hidden: bool (B, T), steps whose fields the network may not read, or None.
     """
 
     ids: dict[str, Tensor]
@@ -77,6 +78,7 @@ class Batch:
     target: Tensor | None
     has_padding: bool
     upcoming: Upcoming | None = None
+    hidden: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device (itself if it is there already)."""
@@ -118,12 +120,29 @@ class SequenceTensors:
     def gather(self, rows: np.ndarray | Tensor) -> Batch:
         """Return the batch of the given rows, as long as its longest."""
         rows = torch.as_tensor(rows, dtype=torch.long)
-        own_lengths = self.lengths[rows]
+        return self._batch(rows, self._starts[rows], self.lengths[rows])
+
+    def cut(self, rows: np.ndarray, start: np.ndarray, stop: np.ndarray, wait_days: np.ndarray) -> Batch:
+        """Return slices of rows as rows of their own, without target: as if their history ended there.
+
+        Args:
+            rows: int64 (B,), whose slice it is.
+            start, stop: int64 (B,), positions of the flat arrays; stop beyond start.
+            wait_days: float32 (B,), from the slice's last event to the moment at which it is looked at.
+        """
+        own_lengths = torch.from_numpy(stop - start)
+        batch = self._batch(torch.from_numpy(rows), torch.from_numpy(start), own_lengths)
+        last_days = batch.age_days.gather(1, (own_lengths - 1)[:, None])
+        age_days = batch.age_days - last_days + torch.from_numpy(wait_days)[:, None]
+        first = torch.arange(batch.is_step.shape[1]) == 0
+        return replace(batch, age_days=age_days, gap_days=batch.gap_days.masked_fill(first, 0.0), target=None)
+
+    def _batch(self, rows: Tensor, starts: Tensor, own_lengths: Tensor) -> Batch:
         lengths = own_lengths.clamp_min(1)
         n_steps = int(lengths.max())
         steps = torch.arange(n_steps)
         is_step = steps < lengths[:, None]
-        index = self._starts[rows][:, None] + steps
+        index = starts[:, None] + steps
         index = torch.where(is_step & (own_lengths > 0)[:, None], index, self._n_events)  # the stand-in event
         return Batch(
             ids={name: ids[index].long().masked_fill_(~is_step, PAD) for name, ids in self._ids.items()},

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from habitus.errors import DataError
-from habitus.fields.category import Category
+from habitus.fields.number import Number
 from habitus.fields.schema import Field
 
 # listed in full, because folding the case of every value costs more than reading it
@@ -98,7 +98,7 @@ def read_field(name: str, dtype: pl.DataType, spec: Field, label: str) -> Readin
     Raises:
         DataError: for types that the spec cannot be made from.
     """
-    return _read_category(name, dtype, label) if isinstance(spec, Category) else _read_number(name, dtype, label)
+    return _read_number(name, dtype, label) if isinstance(spec, Number) else _read_category(name, dtype, label)
 
 
 def _read_category(name: str, dtype: pl.DataType, label: str) -> Reading:

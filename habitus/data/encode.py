@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,14 @@ from habitus.data.clock import DAY_US, HOUR_US
 from habitus.data.list_columns import as_series, combined, flat
 from habitus.data.sequence import EXAMPLE, N_EVENTS, WINDOW, Sequences
 from habitus.data.slices import offsets_of, positions
+from habitus.data.text.in_events import EventText, encoded_fields
+from habitus.data.text.token_pairs import TokenPairs
+from habitus.data.text.tokens import TextVocabulary
+from habitus.errors import ConfigError
 from habitus.fields.category import Category, Vocabulary
-from habitus.fields.number import Scaler
+from habitus.fields.number import Scaler, share_scales
 from habitus.fields.schema import Field, Schema
+from habitus.fields.text import Text
 
 Fitted = Vocabulary | Scaler
 
@@ -116,12 +122,13 @@ class Encoder:
         schema = sequences.schema
         fields = {name: _fit_list(sequences, name, spec, is_train) for name, spec in schema.fields.items()}
         profile = {name: _fit_scalar(sequences, name, spec, is_train) for name, spec in schema.profile.items()}
-        return cls(schema, fields, profile)
+        return cls(schema, share_scales(fields), profile)
 
     @property
     def sizes(self) -> dict[str, int]:
         """Number of ids of each event field that is read as ids."""
-        return {name: fitted.size for name, fitted in self.fields.items() if gives_ids(fitted)}
+        known = {name: fitted for name, fitted in self.fields.items() if gives_ids(fitted)}
+        return {one: fitted.size for name, fitted in known.items() for one in _names_of_ids(name, fitted)}
 
     @property
     def profile_sizes(self) -> dict[str, int]:
@@ -150,19 +157,25 @@ class Encoder:
     def encode(self, sequences: Sequences) -> EncodedSequences:
         """Encode all rows, ordered by example (and window)."""
         parts = [self.encode_table(table) for table in sequences.tables()]
-        encoded = parts[0] if len(parts) == 1 else _concatenate(parts)
+        encoded = parts[0] if len(parts) == 1 else concatenate(parts)
         in_order = np.argsort(encoded.example, kind="stable")  # windows of an example are in order already
         if (in_order == np.arange(len(in_order))).all():
             return encoded
         return encoded.take(in_order)
 
     def encode_table(self, table: pa.Table) -> EncodedSequences:
-        """Encode one table of sequence rows."""
+        """Encode one table of sequence rows.
+
+        Raises:
+            ConfigError: if the encoder is one of texts.
+        """
+        if any(type(fitted) is TextVocabulary for fitted in self.fields.values()):
+            raise ConfigError("This model reads texts, and these are rows of events; give it a table with its texts.")
         time = combined(table, self.schema.time)
         offsets = time.offsets.to_numpy().astype(np.int64)
         time_us = time.values.cast(pa.int64()).to_numpy(zero_copy_only=False)
         cutoff_us = np.asarray(table[self.schema.cutoff].cast(pa.int64()))
-        lists = {name: fitted.encode(flat(table, name)) for name, fitted in self.fields.items()}
+        lists = encoded_fields(self.fields, partial(flat, table))
         scalars = {name: fitted.encode(as_series(table[name])) for name, fitted in self.profile.items()}
         return EncodedSequences(
             offsets=offsets,
@@ -195,6 +208,10 @@ def _knots(fitted: Mapping[str, Fitted]) -> dict[str, list[float]]:
     return {name: f.knots for name, f in fitted.items() if isinstance(f, Scaler) and not gives_ids(f)}
 
 
+def _names_of_ids(name: str, fitted: Fitted) -> list[str]:
+    return fitted.piece_names(name) if isinstance(fitted, EventText) else [name]
+
+
 def gives_ids(fitted: Fitted) -> bool:
     """Say whether a field is read as ids (a category, or a number cut into bins)."""
     return isinstance(fitted, Vocabulary) or fitted.spec.bins is not None
@@ -202,10 +219,17 @@ def gives_ids(fitted: Fitted) -> bool:
 
 def _fitted_from_json(item: Mapping[str, Any]) -> Fitted:
     data = {key: value for key, value in item.items() if key != "name"}  # a list keeps the order of the fields
-    return Vocabulary.from_json(data) if data["kind"] == "category" else Scaler.from_json(data)
+    kinds: dict[str, Any] = {
+        "category": Vocabulary, "number": Scaler, "text": TextVocabulary, "text of events": EventText,
+        "token pairs": TokenPairs,
+    }  # fmt: skip
+    fitted: Fitted = kinds[data["kind"]].from_json(data)
+    return fitted
 
 
 def _fit(spec: Field, chunks: Iterable[pl.Series]) -> Fitted:
+    if isinstance(spec, Text):
+        return EventText.fit(spec, chunks)
     if isinstance(spec, Category):
         return Vocabulary.fit(spec, chunks)
     return Scaler.fit(spec, pl.concat([chunk.cast(pl.Float64) for chunk in chunks]))
@@ -216,6 +240,8 @@ def _fit_list(sequences: Sequences, name: str, spec: Field, is_train: np.ndarray
 
 
 def _fit_scalar(sequences: Sequences, name: str, spec: Field, is_train: np.ndarray) -> Fitted:
+    if isinstance(spec, Text):
+        raise ConfigError(f"The profile field '{name}' cannot be a text; make it a category, or an example's --text.")
     return _fit(spec, (as_series(table[name]) for table in _train_tables(sequences, is_train, first_window=True)))
 
 
@@ -240,7 +266,8 @@ def _time_features(time_us: np.ndarray, offsets: np.ndarray, cutoff_us: np.ndarr
     }
 
 
-def _concatenate(parts: list[EncodedSequences]) -> EncodedSequences:
+def concatenate(parts: list[EncodedSequences]) -> EncodedSequences:
+    """Return the rows of several parts, one after the other, without their targets."""
     def joined(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts])
 

@@ -146,13 +146,26 @@ def _read_known(
 ) -> EventLog:
     """Read a log as a saved model's schema says; `entity` and `time` may be called differently here."""
     who, when = entity or schema.entity, time or schema.time
-    require_columns(source, [who, when, *schema.fields])
-    zone, unit = time_zone or schema.time_zone, time_unit or schema.time_unit
-    whose = replace(read_entity(who, source.columns[who], source.label), output=schema.entity)
-    column = read_time(source, when, time_zone=zone, unit=unit)
-    column = replace(column, reading=replace(column.reading, output=schema.time))
+    zone = time_zone or schema.time_zone
+    whose, column = _known_columns(source, schema, who, when, zone, time_unit)
     extra = extra_note(source, [who, when, *schema.fields])
     return _read(source, replace(schema, time_zone=zone), whose, column, extra)
+
+
+def known_readings(source: Source, schema: Schema) -> list[Reading]:
+    """Return how a saved model's schema reads a source: the entity, the time and every field, by these names."""
+    whose, column = _known_columns(source, schema, schema.entity, schema.time, schema.time_zone, None)
+    others = [read_field(name, source.columns[name], spec, source.label) for name, spec in schema.fields.items()]
+    return [whose, column.reading, *others]
+
+
+def _known_columns(
+    source: Source, schema: Schema, who: str, when: str, zone: str | None, unit: TimeUnit | None
+) -> tuple[Reading, TimeColumn]:
+    require_columns(source, [who, when, *schema.fields])
+    whose = replace(read_entity(who, source.columns[who], source.label), output=schema.entity)
+    column = read_time(source, when, time_zone=zone, unit=unit or schema.time_unit)
+    return whose, replace(column, reading=replace(column.reading, output=schema.time))
 
 
 def require_columns(source: Source, names: Sequence[str]) -> None:

@@ -98,9 +98,9 @@ def read_examples(
     taken = [name for name in (who, when, *names) if name]
     if schema is None:
         _refuse_unknown(opened, events, [*(fields or {}), *drop])
-        profile, said = _infer_profile(opened, base, [*taken, *drop], as_fields(fields))
+        profile, said = infer_profile(opened, base, [*taken, *drop], as_fields(fields))
     else:
-        profile, said = _known_profile(opened, schema, taken)
+        profile, said = known_profile(opened, schema, taken)
     column = read_time(opened, when, time_zone=base.time_zone) if when else None
     clock = _cutoff_name(when, base)
     rows = read_rows(opened, _readings(opened, base, who, column, clock, profile, names))
@@ -186,7 +186,8 @@ def _refuse_clashes(source: Source, schema: Schema, targets: Sequence[str], take
         raise ConfigError(f"target={list(targets)} names a column twice; name each once.")
 
 
-def _known_profile(source: Source, schema: Schema, taken: Sequence[str]) -> tuple[dict[str, Field], list[str]]:
+def known_profile(source: Source, schema: Schema, taken: Sequence[str]) -> tuple[dict[str, Field], list[str]]:
+    """Return the profile fields of a fitted model, which the table must have, and notes on other columns."""
     require_columns(source, list(schema.profile))
     target = [schema.target] if schema.target else []
     return dict(schema.profile), extra_note(source, [*taken, *target, *schema.profile])
@@ -200,9 +201,10 @@ def _refuse_unknown(source: Source, events: EventLog, names: Sequence[str]) -> N
             raise DataError(f"Neither the log nor {source.label} has a column '{name}'; {did_you_mean(name, known)}")
 
 
-def _infer_profile(
+def infer_profile(
     source: Source, schema: Schema, taken: Sequence[str], given: Mapping[str, Field]
 ) -> tuple[dict[str, Field], list[str]]:
+    """Return the profile fields of a table: columns that are not taken and clash with none of the log's; and notes."""
     clashing = [name for name in source.columns if name in (schema.entity, schema.time, CUTOFF, *schema.fields)]
     clashing = [name for name in clashing if name not in taken]
     here = {name: spec for name, spec in given.items() if name in source.columns}
@@ -261,7 +263,7 @@ def _with_derived_cutoffs(frame: pl.DataFrame, events: EventLog, entity: str, cl
     joined = frame.with_columns(pl.col(entity).cast(dtype).alias("_key")).join(
         keyed, on="_key", how="left", maintain_order="left"
     )
-    return joined.with_columns(pl.col(clock).fill_null(last["_last"].max()) + _JUST_AFTER).drop("_key")
+    return joined.with_columns(pl.col(clock).fill_null(pl.lit(last["_last"].max(), UTC_TIME)) + _JUST_AFTER).drop("_key")
 
 
 def _last_times(events: EventLog) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from habitus.data.columns import MISSING_TOKENS
-from habitus.data.sources import Source, readable
+from habitus.data.sources import Source
 from habitus.errors import DataError, did_you_mean
 from habitus.fields.schema import ENTITY_NAMES, TIME_NAMES, Field, infer_field
 
@@ -29,13 +29,18 @@ def find_entity(source: Source, given: str | None) -> str:
     >>> find_entity(open_source(pl.DataFrame({"Customer_ID": [1]})), None)
     'Customer_ID'
     """
-    found = find_column(source, given) or _known_name(source, ENTITY_NAMES)
+    found = find_column(source, given) or known_entity(source)
     if found is None:
         raise DataError(
             f"{source.label} has no column named like an entity ({', '.join(ENTITY_NAMES)}); its columns are "
             f"{_listed(source)}. Say which one with entity= (command line: --entity)."
         )
     return found
+
+
+def known_entity(source: Source) -> str | None:
+    """Return the first column with a well-known name of an entity, or None."""
+    return _known_name(source, ENTITY_NAMES)
 
 
 def find_time(source: Source, given: str | None, taken: str) -> str:
@@ -134,7 +139,7 @@ def _text_type(name: str, facts: Mapping[str, Any]) -> pl.DataType:
 
 def _measure(source: Source, names: Sequence[str]) -> dict[str, Any]:
     """Count, in one streaming pass, what inference asks of each column."""
-    asked = [pl.len().alias("rows")]
+    asked, unique = [pl.len().alias("rows")], []
     for name in names:
         dtype, column = source.columns[name], pl.col(name)
         if source.is_text:
@@ -143,9 +148,8 @@ def _measure(source: Source, names: Sequence[str]) -> dict[str, Any]:
             asked += _measure_text(name, column)
         asked.append(column.count().alias(f"n:{name}"))
         if dtype == pl.String or dtype.is_integer():
-            asked.append(column.approx_n_unique().alias(f"unique:{name}"))
-    with readable(source.label):
-        return source.frame.select(asked).collect(engine="streaming").row(0, named=True)
+            unique.append(column.alias(f"unique:{name}"))
+    return source.facts(asked, unique)
 
 
 def _measure_text(name: str, text: pl.Expr) -> list[pl.Expr]:

@@ -7,6 +7,7 @@ read to learn vocabularies and scalers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from habitus.data.histories import Histories
 from habitus.data.list_columns import combined, flat
 from habitus.data.sequence import EXAMPLE, Sequences, build_sequences
 from habitus.data.slices import offsets_of, positions
+from habitus.data.text.in_events import encoded_fields
 
 _WHOLE = 2**31 - 1
 
@@ -64,7 +66,7 @@ def encode_histories(encoder: Encoder, rows: LogRows) -> Histories:
 
 def _encoded(encoder: Encoder, table: pa.Table) -> tuple[np.ndarray, Histories]:
     time = combined(table, encoder.schema.time)
-    lists = {name: fitted.encode(flat(table, name)) for name, fitted in encoder.fields.items()}
+    lists = encoded_fields(encoder.fields, partial(flat, table))
     return np.asarray(table[EXAMPLE]), Histories(
         offsets=time.offsets.to_numpy().astype(np.int64),
         ids={name: lists[name] for name in encoder.sizes},

@@ -33,7 +33,8 @@ from habitus.fields.schema import Schema
 History = Literal["latest", "windows"]
 
 EXAMPLE, WINDOW, N_EVENTS = "_example", "_window", "n_events"
-_ROW, _ENTITY, _PART = "_row", "_entity", "_part"
+ENTITY, DROPPED = "_entity", "_dropped"
+_ROW, _ENTITY, _PART = "_row", ENTITY, "_part"
 _EVENTS_PER_PART = 4_000_000
 
 
@@ -135,7 +136,7 @@ def _iter_parts(events: EventLog, examples: Examples, max_length: int, history: 
     seen = _seen_events(events, numbered, schema)
     with tempfile.TemporaryDirectory(prefix="habitus-") as scratch:
         for sorted_events, part_examples in _split(seen, numbered, schema, Path(scratch)):
-            yield _rows(sorted_events, part_examples, schema, max_length, history)
+            yield slice_rows(sorted_events, part_examples, schema, max_length, history)
 
 
 def _number_examples(events: EventLog, examples: Examples, schema: Schema) -> pl.DataFrame:
@@ -185,12 +186,25 @@ def _sorted(events: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     return events.sort(_ENTITY, schema.time, _ROW)
 
 
-def _rows(events: pl.DataFrame, examples: pl.DataFrame, schema: Schema, max_length: int, history: History) -> pa.Table:
-    """Slice sorted events into one row an example (or several windows)."""
+def slice_rows(
+    events: pl.DataFrame, examples: pl.DataFrame, schema: Schema, max_length: int, history: History
+) -> pa.Table:
+    """Slice sorted events into one row an example (or several windows).
+
+    Args:
+        events: `_entity` (a dense number), the time, the fields; sorted by entity, time and order of the log. Where
+            events that no row can show were left out already, `_dropped` says how many before each event.
+        examples: `_example`, `_entity` and the columns of the example table.
+        schema, max_length, history: as for `build_sequences`.
+    """
     begin, end = _history_bounds(events, examples, schema)
     row, window, start, stop = _cut(begin, end, max_length, history)
     offsets, order = offsets_of(stop - start).astype(np.int32), positions(start, stop)
-    columns = _scalar_columns(examples[row], window, (end - begin)[row], schema)
+    n_events = end - begin
+    if DROPPED in events.columns:
+        before = offsets_of(events[DROPPED].to_numpy())
+        n_events = n_events + before[end] - before[begin]
+    columns = _scalar_columns(examples[row], window, n_events[row], schema)
     for name in (schema.time, *schema.fields):
         values = _plain_arrow(events.get_column(name).gather(order))
         columns[name] = pa.ListArray.from_arrays(pa.array(offsets), values)
@@ -205,6 +219,15 @@ def _scalar_columns(examples: pl.DataFrame, window: np.ndarray, n_events: np.nda
             columns[name] = _plain_arrow(examples.get_column(name))
     columns[N_EVENTS] = pa.array(n_events.astype(np.int64))
     return columns
+
+
+def plain_table(frame: pl.DataFrame) -> pa.Table:
+    """Return a frame in the plain Arrow types that every reader (Spark among them) takes.
+
+    >>> plain_table(pl.DataFrame({"item": [["tea"]]})).schema.field("item").type
+    ListType(list<item: string>)
+    """
+    return pa.table({name: _plain_arrow(frame.get_column(name)) for name in frame.columns})
 
 
 def _plain_arrow(values: pl.Series) -> pa.Array:

@@ -12,23 +12,25 @@ import csv
 import glob as globbing
 import gzip
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
 
 from habitus.data.mel import Audio
+from habitus.data.pandas_column import pandas_column
 from habitus.data.sound_log import SoundLog, is_sound, sound_log
 from habitus.errors import DataError
 
 ROW = "_row"
+Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 _KINDS = {
     ".parquet": "parquet", ".pq": "parquet",
     ".csv": "csv", ".csv.gz": "csv", ".tsv": "csv", ".tsv.gz": "csv",
@@ -67,6 +69,24 @@ class Source:
         with readable(self.label):
             return {name: dtype for name, dtype in self.frame.collect_schema().items() if name != ROW}
 
+    def scan(self, query: Query) -> pl.LazyFrame:
+        """Return a query that works row by row over all rows, `_row` included, not yet run."""
+        return query(self.frame)
+
+    def head(self, query: Query, n: int) -> pl.DataFrame:
+        """Return the first rows of a query that works row by row."""
+        with readable(self.label):
+            return query(self.frame).head(n).collect(engine="streaming")
+
+    def total(self, query: Query) -> dict[str, int]:
+        """Return the counts of a query of one row, which add up over parts of the log."""
+        with readable(self.label):
+            return query(self.frame).collect(engine="streaming").row(0, named=True)
+
+    def facts(self, counts: Sequence[pl.Expr], unique: Sequence[pl.Expr]) -> dict[str, int]:
+        """Return counts that add up over parts, and about how many values each of `unique` takes, by their names."""
+        return self.total(lambda frame: frame.select(*counts, *(one.approx_n_unique() for one in unique)))
+
     @cached_property
     def _starts(self) -> list[int]:
         """Row number at which each file starts."""
@@ -82,7 +102,7 @@ class Source:
 
 
 def open_source(source: Any, audio: Audio | None = None) -> Source:
-    """Open a log, or a table of examples; `audio` says how a fitted model reads sound.
+    """Open a log, or a table of examples; `audio` says how a fitted model reads sound. An open one passes.
 
     >>> open_source(pl.DataFrame({"user_id": [1, 2]})).frame.collect().to_dict(as_series=False)
     {'_row': [0, 1], 'user_id': [1, 2]}
@@ -90,6 +110,8 @@ def open_source(source: Any, audio: Audio | None = None) -> Source:
     Raises:
         DataError: if nothing readable was given.
     """
+    if isinstance(source, Source):
+        return source
     if isinstance(source, str | Path):
         return _from_sound(str(source), audio) if is_sound(source) else _from_path(str(source))
     if isinstance(source, pl.LazyFrame):
@@ -145,42 +167,10 @@ def _from_pandas(table: Any) -> Source:
     _refuse_repeated(names, label)
     columns: list[pl.Series] = []
     for position, name in enumerate(names):
-        values, note = _pandas_column(table.iloc[:, position], name, label)
+        values, note = pandas_column(table.iloc[:, position], name, label)
         columns.append(values)
         notes += [note] if note else []
     return _from_frame(pl.DataFrame(columns).lazy(), label, notes)
-
-
-def _pandas_column(values: Any, name: str, label: str) -> tuple[pl.Series, str | None]:
-    """Convert a column; an object column of mixed types is read as text."""
-    if values.dtype == object:
-        _refuse_surrogates(values, name, label)
-    try:
-        converted = pl.from_pandas(values.reset_index(drop=True).rename(name), nan_to_null=False)
-        return cast(pl.Series, converted).alias(name), None
-    except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
-        if values.dtype != object:
-            raise DataError(f"{label}: column '{name}' ({values.dtype}) cannot be read: {error}.") from error
-    missing = values.isna()
-    texts = [None if gone else str(value) for value, gone in zip(values, missing, strict=True)]
-    return pl.Series(name, texts, dtype=pl.String), f"Column '{name}' of {label} mixes types; it is read as text."
-
-
-def _refuse_surrogates(values: Any, name: str, label: str) -> None:
-    for row, value in enumerate(values):
-        if isinstance(value, str) and not value.isascii() and _is_broken(value):
-            raise DataError(
-                f"{label}, row {row + 1}: '{name}' = {value!a} holds half a character (a lone surrogate), which is not "
-                "text; clean it with value.encode('utf-8', 'replace').decode(), or drop the row."
-            )
-
-
-def _is_broken(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _refuse_repeated(names: Sequence[str], label: str) -> None:
@@ -239,7 +229,7 @@ def _kind(file: str, strict: bool = True) -> str:
 
 def _scan_all(files: list[str], root: str) -> tuple[pl.LazyFrame, list[str]]:
     """Scan files as one frame; where their columns differ, take the common type and fill what is absent."""
-    keys = _hive_keys(files, root)
+    keys = hive_keys(files, root)
     schemas = [dict(_scan([file], keys).collect_schema()) for file in files]
     same = all(list(schema.items()) == list(schemas[0].items()) for schema in schemas)
     if same and ROW not in schemas[0] and not (keys and _kind(files[0]) == "csv"):
@@ -259,7 +249,7 @@ def _differences(schemas: list[dict[str, pl.DataType]]) -> str:
     return f"The {len(schemas)} files differ: {'; '.join(said) or 'their columns stand in another order'}."
 
 
-def _hive_keys(files: list[str], root: str) -> list[str]:
+def hive_keys(files: Sequence[str], root: str) -> list[str]:
     """Return the column names in folders such as `day=2024-01-31` below the folder that was given."""
     base = len(Path(root).parts) if Path(root).is_dir() else len(Path(root.partition("*")[0]).parent.parts)
     folders = [part for file in files for part in Path(file).parts[base:-1] if "=" in part]
@@ -278,6 +268,11 @@ def _scan(files: list[str], keys: Sequence[str] = (), **options: Any) -> pl.Lazy
         return frame
     above = [part.partition("=")[0] for part in Path(files[0]).parts[:-1] if "=" in part]
     return frame.drop([name for name in above if name not in keys], strict=False)
+
+
+def scan_file(file: str, keys: Sequence[str]) -> pl.LazyFrame:
+    """Scan one file of several, with the columns that its folders name, and `_row` within it."""
+    return _scan([file], keys).drop(ROW, strict=False).with_row_index(ROW)
 
 
 def _hive_values(file: str, keys: Sequence[str]) -> list[pl.Expr]:

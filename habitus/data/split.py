@@ -6,6 +6,7 @@ By entity at random (an entity is on one side only), out of time (the latest cut
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,7 +61,7 @@ class Split:
             trained = set(examples[entity].filter(pl.Series(parts == "train")).to_list())
             known = np.array([name in trained for name in examples[entity].to_list()], dtype=bool)
             parts = np.where(known & (parts != "train"), "left-out", parts)
-        self._refuse_empty(parts)
+        self.refuse_empty({part: int((parts == part).sum()) for part in PARTS})
         return parts
 
     def sentence(self) -> str:
@@ -77,22 +78,33 @@ class Split:
 
     def _by_entity(self, entities: pl.Series) -> np.ndarray:
         codes = entities.rank("dense").to_numpy().astype(np.int64) - 1
-        draw = np.random.default_rng(self.seed).permutation(codes.max() + 1 if len(codes) else 0)
-        position = (draw[codes] + 0.5) / max(len(draw), 1)
-        return _by_position(position, self.validation, self.test)
+        return self.parts_of_entities(int(codes.max(initial=-1)) + 1)[codes]
+
+    def parts_of_entities(self, n: int) -> np.ndarray:
+        """Return the part of each of `n` entities in sorted order, as "entity" draws them."""
+        draw = np.random.default_rng(self.seed).permutation(n)
+        return _by_position((draw + 0.5) / max(n, 1), self.validation, self.test)
 
     def _by_time(self, cutoffs: pl.Series) -> np.ndarray:
         # equal cutoffs stay together: the part is decided by the rank of the cutoff's first example
         rank = cutoffs.rank("min").to_numpy().astype(np.float64) - 1
-        position = 1 - (rank + 0.5) / max(len(rank), 1)
-        return _by_position(position, self.validation, self.test)
+        return self.parts_of_ranks(rank, len(rank))
 
-    def _refuse_empty(self, parts: np.ndarray) -> None:
+    def parts_of_ranks(self, rank: np.ndarray, n: int) -> np.ndarray:
+        """Return the part of examples before whose cutoff lie those of `rank` others of `n`, as "time" divides them."""
+        return _by_position(1 - (rank + 0.5) / max(n, 1), self.validation, self.test)
+
+    def refuse_empty(self, counts: Mapping[str, int]) -> None:
+        """Refuse a division that leaves a part without examples.
+
+        Raises:
+            DataError: with the part.
+        """
         for part in ("train", "validation", *(["test"] if self.test else [])):
-            if not (parts == part).any():
+            if not counts.get(part):
                 raise DataError(
-                    f"The split '{self.by}' leaves no example for {part} (of {len(parts)} examples); give more "
-                    "examples, other shares (validation, test) or another split (by)."
+                    f"The split '{self.by}' leaves no example for {part} (of {sum(counts.values())} examples); give "
+                    "more examples, other shares (validation, test) or another split (by)."
                 )
 
 
@@ -138,3 +150,17 @@ class Fold:
 def _by_position(position: np.ndarray, validation: float, test: float) -> np.ndarray:
     """Positions in [0, 1): the lowest share judges, the next validates, the rest trains."""
     return np.where(position < test, "test", np.where(position < test + validation, "validation", "train"))
+
+
+@dataclass(frozen=True)
+class PretrainSplit(Split):
+    """Divide entities for pretraining: it needs no test part, and few histories choose the best epoch.
+
+    With the examples, the shares and the seed of a later fit, `test` leaves out whole the entities that judge there.
+
+    >>> PretrainSplit().test
+    0.0
+    """
+
+    validation: float = 0.05
+    test: float = 0.0

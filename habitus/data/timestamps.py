@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from habitus.data.columns import MISSING_TOKENS, Check, Reading, as_text, parsed
-from habitus.data.sources import Source, readable
+from habitus.data.sources import Source
 from habitus.data.time_text import NAIVE, SKIPPED, parse_times
 from habitus.errors import ConfigError, DataError
 
@@ -150,10 +150,9 @@ def _infer_unit(source: Source, name: str, numbers: pl.Expr) -> tuple[TimeUnit, 
     bounds = [_LOWEST["ms"], _LOWEST["us"], _LOWEST["ns"]]
     usable = pl.when(numbers >= _LOWEST["s"]).then(numbers)  # zero and less stand for "no time"
     below = [(usable < bound).sum().alias(str(bound)) for bound in bounds]
-    with readable(source.label):
-        found = source.frame.select(usable.count().alias("n"), *below).collect(engine="streaming").row(0)
-    half = found[0] / 2
-    unit: TimeUnit = next((u for u, count in zip(UNITS, found[1:], strict=False) if count >= half), "ns")
+    found = source.total(lambda frame: frame.select(usable.count().alias("n"), *below))
+    counts = [found[str(bound)] for bound in bounds]
+    unit: TimeUnit = next((u for u, count in zip(UNITS, counts, strict=False) if count >= found["n"] / 2), "ns")
     note = f"Numbers in '{name}' are read as {_UNITS[unit]} since 1970 (UTC), by their median; time_unit= overrides it."
     return unit, (note,)
 
@@ -195,8 +194,7 @@ def epoch_to_time(numbers: pl.Expr, unit: TimeUnit) -> pl.Expr:
 
 def _from_text(source: Source, name: str, time_zone: str | None, unit: TimeUnit | None) -> TimeColumn:
     text = as_text(name, source.columns[name]).str.strip_chars()
-    with readable(source.label):
-        sample = source.frame.select(text.alias("text")).head(_TEXT_SAMPLE).collect(engine="streaming")["text"]
+    sample = source.head(lambda frame: frame.select(text.alias("text")), _TEXT_SAMPLE)["text"]
     numbers = text.cast(pl.Float64, strict=False).fill_nan(None)
     notes: tuple[str, ...] = ()
     if sample.cast(pl.Float64, strict=False).is_finite().any() and unit is None:

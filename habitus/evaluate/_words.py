@@ -50,6 +50,8 @@ METRICS = {
         f"ndcg@{k}": (f"NDCG@{k}", f"1 / log2(rank + 1) of the true item, 0 below rank {k}; 1 is always first")
         for k in (1, 5, 10, 20)
     },
+    "spearman": ("Spearman", "the correlation of the order of answers with that of the scores; 1 is the same order"),
+    "pearson": ("Pearson", "the correlation of answers with scores"),
     "mrr": ("MRR", "the mean of 1 / rank of the true item"),
     "coverage@10": ("coverage@10", "the share of the catalogue that stands in some list of ten"),
     "novelty@10": ("novelty@10", "how rare the listed items were in training, in bits; neither high nor low is better"),

@@ -43,6 +43,7 @@ __all__ = [
     "learning_chart",
     "lengths_chart",
     "plain_chart",
+    "points_chart",
     "rates_chart",
     "reliability_chart",
     "steps_chart",
@@ -173,6 +174,18 @@ def plain_chart(name: str, lines: Sequence[Line], x_label: str, y_label: str) ->
         words(ax, x_label, y_label)
 
     return Chart(svg(name, f"{y_label} by {x_label}", plot), legend(lines))
+
+
+def points_chart(name: str, groups: Sequence[Line], x_label: str, y_label: str) -> Chart:
+    """Draw points in a plane, a colour for each group."""
+
+    def plot(ax: Axes) -> None:
+        for group, (color, _) in zip(groups, PALETTE, strict=False):
+            ax.plot(group.x, group.y, "o", color=color, markersize=3, markeredgewidth=0, alpha=0.75)
+        ax.margins(x=0.04, y=0.06)
+        words(ax, x_label, y_label)
+
+    return Chart(svg(name, f"{y_label} against {x_label}", plot), legend(groups) if len(groups) > 1 else [])
 
 
 def gaps_chart(name: str, edges_s: np.ndarray, counts: np.ndarray, median_s: float | None) -> Chart:

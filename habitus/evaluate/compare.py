@@ -19,6 +19,7 @@ from habitus.evaluate.folder import model_costs, run_facts, write_json, write_re
 from habitus.evaluate.run import Audit, audited, write_run
 from habitus.evaluate.task_verdict import verdict
 from habitus.model import LabelledModel, Options
+from habitus.model.labelled_text import data_for
 from habitus.prepared import Prepared, prepare
 from habitus.tasks import Backbone, Task
 from habitus.training import Callback, Training
@@ -63,7 +64,8 @@ def compare_run(
         raise ConfigError("compare judges on a test part, and test=0 leaves none; use test=0.2 or so.")
     out, began = Path(out), time.monotonic()
     shared = {"data": data, "split": split, "training": training, "options": options, "seed": seed}
-    prepared = prepare(task, events, examples, data or Data(), split)
+    data = shared["data"] = _data(data or Data(), backbones)
+    prepared = prepare(task, events, examples, data, split)
     leaks = audited(prepared, audit)
     models: dict[str, LabelledModel] = {}
     for name, backbone in backbones.items():
@@ -76,6 +78,13 @@ def compare_run(
     document["run"] = run_facts(next(iter(models.values())), command, time.monotonic() - began)
     _write(models, prepared, document, out, leaks)
     return document
+
+
+def _data(data: Data, backbones: Mapping[str, Backbone]) -> Data:
+    """Return how all of them read: as a pretrained encoder among them does."""
+    for backbone in backbones.values():
+        data = data_for(backbone, data)
+    return data
 
 
 def _write(

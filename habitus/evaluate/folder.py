@@ -21,7 +21,9 @@ from habitus.evaluate.report import write_report
 from habitus.model import SequenceModel
 
 _VERSIONS = ("torch", "polars", "numpy", "scikit-learn", "lightgbm")
-STALE = ("compare.json", "report.html", "metrics.json", "data.json", "test_scores.parquet", "rejects.csv")
+STALE = (
+    "compare.json", "few_labels.json", "report.html", "metrics.json", "data.json", "test_scores.parquet", "rejects.csv"
+)  # fmt: skip
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -44,15 +46,18 @@ def finite(value: Any) -> Any:
 
 def run_facts(model: SequenceModel, command: str, seconds: float) -> dict[str, Any]:
     """Return what is needed to run it again: command, seed, threads, versions, machine, date."""
+    own = {"seed": model.seed, "threads": model.result_.threads, "parameters": model.result_.parameters}
+    return {**environment_facts(command, seconds), **own}
+
+
+def environment_facts(command: str, seconds: float) -> dict[str, Any]:
+    """Return the command, versions, machine, date and time taken."""
     return {
         "command": command,
-        "seed": model.seed,
-        "threads": model.result_.threads,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONS}},
         "machine": f"{platform.system()} {platform.machine()}",
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(seconds, 1),
-        "parameters": model.result_.parameters,
     }
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from habitus.data.histories import cover
-from habitus.fields.category import MISSING, N_RESERVED, Vocabulary
+from habitus.fields.category import MISSING, N_RESERVED
+from habitus.fields.schema import field_to_json
 from habitus.model import NextEventModel
 from habitus.next_prepared import PreparedNext, repeat_share, training_counts, training_gaps
 from habitus.tasks.ranking import Questions
@@ -75,7 +76,7 @@ def _fields(prepared: PreparedNext) -> list[dict[str, Any]]:
         described.append(
             {
                 "name": name,
-                "kind": "category" if isinstance(fitted, Vocabulary) else "number",
+                "kind": field_to_json(fitted.spec)["kind"],
                 "n_values": fitted.size - N_RESERVED if ids is not None else None,
                 "missing": float(np.mean(is_missing)) if len(is_missing) else 0.0,
             }

@@ -19,7 +19,9 @@ from habitus.data.events import EventLog
 from habitus.data.examples import Examples
 from habitus.evaluate.folder import remove_stale, run_facts, write_json, write_report_if_possible
 from habitus.evaluate.summary import describe
+from habitus.evaluate.text_samples import most_wrong
 from habitus.model import LabelledModel
+from habitus.model.start import Start
 from habitus.prepared import Prepared, prepare
 from habitus.training import Callback
 
@@ -36,6 +38,7 @@ def fit_run(
     callbacks: Sequence[Callback] = (),
     command: str = "",
     audit: Audit | None = None,
+    start: Start | None = None,
 ) -> LabelledModel:
     """Fit a model and write its run folder, report included.
 
@@ -47,12 +50,13 @@ def fit_run(
         callbacks: watch the training.
         command: how to run it again, for the report.
         audit: looks for leaks in the log and the examples, for the report (`habitus.audit.find_leaks`).
+        start: a pretrained bundle that the model goes on from.
     """
     out, began = Path(out), time.monotonic()
-    prepared = prepare(model.task, events, examples, model.data, model.split)
+    prepared = prepare(model.task, events, examples, model.data, model.split, start.encoder if start else None)
     leaks = audited(prepared, audit)
     out.mkdir(parents=True, exist_ok=True)
-    model.fit_prepared(prepared, folder=out, resume=resume, callbacks=callbacks)
+    model.fit_prepared(prepared, start=start, folder=out, resume=resume, callbacks=callbacks)
     remove_stale(out)
     write_run(model, prepared, out, command=command, seconds=time.monotonic() - began, leaks=leaks)
     if model.evaluation_ is not None:
@@ -84,7 +88,7 @@ def write_run(
 
 def audited(prepared: Prepared, audit: Audit | None) -> list[dict[str, Any]] | None:
     """Return what an audit finds, before hours are spent on training; warnings are said on stderr at once."""
-    if audit is None:
+    if audit is None or prepared.texts is not None:  # what it looks for are events that know too much
         return None
     leaks = [leak.to_json() for leak in audit(prepared.log, prepared.examples, prepared.part)]
     for leak in leaks:
@@ -119,4 +123,6 @@ def _data(model: LabelledModel, prepared: Prepared, leaks: Sequence[Mapping[str,
     )
     if leaks is not None:
         document["leaks"] = list(leaks)
+    if prepared.texts is not None:
+        document |= {"unit": "tokens", "most_wrong": most_wrong(model, prepared)}
     return document | {"padding_waste": model.result_.padding_waste}

@@ -8,7 +8,9 @@ import numpy as np
 import polars as pl
 
 from habitus.data.encode import EncodedSequences, Encoder, gives_ids
+from habitus.data.text.in_events import EventText
 from habitus.fields.category import MISSING, N_RESERVED, Vocabulary
+from habitus.fields.schema import field_to_json
 from habitus.prepared import Prepared
 
 _COMMONEST = 15
@@ -66,7 +68,7 @@ def _fields(encoder: Encoder, encoded: EncodedSequences) -> list[dict[str, Any]]
             described.append(
                 {
                     "name": name,
-                    "kind": "category" if isinstance(fitted, Vocabulary) else "number",
+                    "kind": field_to_json(fitted.spec)["kind"],
                     "role": role,
                     "n_values": fitted.size - N_RESERVED if gives_ids(fitted) else None,
                     "missing": float(is_missing.mean()) if len(is_missing) else 0.0,
@@ -121,6 +123,8 @@ def _commonest(encoder: Encoder, encoded: EncodedSequences, is_positive: np.ndar
     row = np.repeat(np.arange(len(encoded)), encoded.lengths)
     for name, fitted in encoder.fields.items():
         if not isinstance(fitted, Vocabulary) or not fitted.values:
+            continue
+        if isinstance(fitted, EventText):  # its first token alone would say little
             continue
         counts = np.bincount(encoded.ids[name], minlength=fitted.size)
         for code in np.argsort(-counts[N_RESERVED:], kind="stable")[:_COMMONEST] + N_RESERVED:

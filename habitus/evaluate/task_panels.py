@@ -4,6 +4,7 @@
     {"kind": "matrix", "title", "caption", "labels", "matrix"}            rows are true, columns are answered
     {"kind": "heat",   "title", "caption", "rows", "columns", "matrix"}   shares from 0 to 1, such as attention
     {"kind": "lines",  "title", "caption", "x_label", "y_label", "lines": [{"name", "x", "y", "low", "high"}]}
+    {"kind": "points", "title", "caption", "x_label", "y_label", "points": [{"name", "x", "y"}]}
     {"kind": "bars",   "title", "caption", "bars": [{"name", "value", "low", "high"}]}
 
 A panel that cannot be read is left out, as every part of a report whose data is absent.
@@ -70,6 +71,16 @@ def _lines(name: str, panel: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": "chart", "chart": charts.plain_chart(name, lines, str(panel["x_label"]), str(panel["y_label"]))}
 
 
+def _points(name: str, panel: Mapping[str, Any]) -> dict[str, Any]:
+    groups = [
+        charts.Line(str(one["name"]), np.array(one["x"], float), np.array(one["y"], float))
+        for one in panel["points"][:_MAX_LINES]
+    ]
+    if not groups:
+        return {}
+    return {"kind": "chart", "chart": charts.points_chart(name, groups, str(panel["x_label"]), str(panel["y_label"]))}
+
+
 def _bars(name: str, panel: Mapping[str, Any]) -> dict[str, Any]:
     bars = [dict(bar) for bar in panel["bars"][:_MAX_ROWS]]
     scale = max((number(bar.get("high")) or number(bar["value"]) or 0.0 for bar in bars), default=0.0)
@@ -80,4 +91,4 @@ def _cell(value: Any) -> Any:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-_SHOWN = {"table": _table, "matrix": _matrix, "heat": _shares, "lines": _lines, "bars": _bars}
+_SHOWN = {"table": _table, "matrix": _matrix, "heat": _shares, "lines": _lines, "points": _points, "bars": _bars}

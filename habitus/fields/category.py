@@ -104,7 +104,18 @@ class Vocabulary:
         for chunk in [values] if isinstance(values, pl.Series) else values:
             found = as_category_strings(chunk).drop_nulls().value_counts()
             counts.update(dict(zip(found.to_series(0).to_list(), found.to_series(1).to_list(), strict=True)))
-        kept = sorted(((-n, value) for value, n in counts.items() if n >= spec.min_count))[: spec.max_size]
+        return cls.from_counts(spec, counts.items())
+
+    @classmethod
+    def from_counts(cls, spec: Category, counts: Iterable[tuple[str, int]]) -> Vocabulary:
+        """Learn from how often each value (as `as_category_strings` writes it) was seen, wherever it was counted.
+
+        >>> Vocabulary.from_counts(Category(), [("a", 2), ("b", 3), ("c", 1)]).values
+        ['b', 'a']
+        """
+        if spec.hash_buckets:
+            return cls(spec)
+        kept = sorted(((-n, value) for value, n in counts if n >= spec.min_count))[: spec.max_size]
         return cls(spec, [value for _, value in kept], [-n for n, _ in kept])
 
     def encode(self, values: pl.Series) -> np.ndarray:

@@ -8,7 +8,9 @@ are MISSING. Statistics come from training examples only. Knows nothing about to
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ class Number:
         log: take sign(x) * log(1 + |x|) first; None decides by the tail of the training data.
         bins: if set, cut at this many training quantiles and read the bin as a category.
         group: name of the spectrum that the number is a band of: numbers of one group are read as one vector, in the
-            order of the schema, by a convolution over neighbouring events (`backbones/frames.py`).
+            order of the schema, on one scale, by convolutions over neighbouring events (`backbones/spectrum.py`).
 
     >>> Number(log=True)
     Number(log=True, bins=None)
@@ -72,20 +74,30 @@ class Scaler:
     def fit(cls, spec: Number, values: pl.Series) -> Scaler:
         """Learn centre and scale (or bin edges) from the numbers of training examples."""
         known = as_floats(values)
-        known = known[np.isfinite(known)]
+        return cls.from_counts(spec, *np.unique(known[np.isfinite(known)], return_counts=True))
+
+    @classmethod
+    def from_counts(cls, spec: Number, known: np.ndarray, counts: np.ndarray) -> Scaler:
+        """Learn from how often each number was seen, wherever it was counted.
+
+        Args:
+            spec: how the column is read.
+            known: float64 (n,), finite, ascending, each once.
+            counts: int64 (n,), how often.
+        """
         if len(known) == 0:
             return cls(spec, log=bool(spec.log))
-        log = _has_heavy_tail(known) if spec.log is None else spec.log
+        log = _has_heavy_tail(known, counts) if spec.log is None else spec.log
         known = signed_log(known) if log else known
         if spec.bins:
-            edges = np.unique(np.quantile(known, np.linspace(0, 1, spec.bins + 1)[1:-1]))
+            edges = np.unique(quantiles(known, counts, np.linspace(0, 1, spec.bins + 1)[1:-1]))
             return cls(spec, log=log, edges=[float(edge) for edge in edges])
-        low, center, high = np.quantile(known, [0.25, 0.5, 0.75])
-        scale = float(high - low) or float(known.std()) or 1.0
+        low, center, high = quantiles(known, counts, np.array([0.25, 0.5, 0.75]))
+        scale = float(high - low) or _deviation(known, counts) or 1.0
         if spec.group is not None:  # one of many numbers in a vector: a straight line does
             return cls(spec, log=log, center=float(center), scale=scale)
         scaled = np.clip((known - center) / scale, -CLIP, CLIP)
-        knots = np.unique(np.quantile(scaled, np.linspace(0, 1, _N_KNOTS)).astype(np.float32))
+        knots = np.unique(quantiles(scaled, counts, np.linspace(0, 1, _N_KNOTS)).astype(np.float32))
         return cls(spec, log=log, center=float(center), scale=scale, knots=[float(knot) for knot in knots])
 
     def encode(self, values: pl.Series) -> np.ndarray:
@@ -117,6 +129,27 @@ class Scaler:
         return cls(Number(**data["spec"]), **rest)
 
 
+def share_scales(fitted: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the numbers of a group the mean of their centers and of their scales, so that what is higher stays higher.
+
+    The bands of a spectrum are compared with each other: scaled one by one, a vowel a little higher is another pattern.
+
+    >>> low, high = (Scaler(Number(group="mel"), center=center, scale=1.0) for center in (1.0, 3.0))
+    >>> [scaler.center for scaler in share_scales({"a": low, "b": high}).values()]
+    [2.0, 2.0]
+    """
+    groups: dict[str, list[Scaler]] = {}
+    for scaler in fitted.values():
+        if isinstance(scaler, Scaler) and scaler.spec.group is not None:
+            groups.setdefault(scaler.spec.group, []).append(scaler)
+    shared = {
+        group: {"center": fmean(one.center for one in own), "scale": fmean(one.scale for one in own)}
+        for group, own in groups.items()
+    }
+    group_of = {name: getattr(one.spec, "group", None) for name, one in fitted.items()}
+    return {name: replace(one, **shared[group]) if (group := group_of[name]) else one for name, one in fitted.items()}
+
+
 def plain_number(spec: Number) -> dict[str, Any]:
     """Return the options of a number as plain data; a group only where there is one.
 
@@ -137,7 +170,34 @@ def signed_log(values: np.ndarray) -> np.ndarray:
     return np.sign(values) * np.log1p(np.abs(values))
 
 
-def _has_heavy_tail(known: np.ndarray) -> bool:
-    low, lower, center, upper, high = np.quantile(known, [0.01, 0.25, 0.5, 0.75, 0.99])
+def quantiles(known: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return quantiles of numbers that were counted, to the bit those that `np.quantile` gives of all of them.
+
+    Args:
+        known: float64 (n,), ascending; neighbours may be equal.
+        counts: int64 (n,), how often each was seen, 1 or more.
+        shares: float64 (q,), between 0 and 1.
+
+    >>> quantiles(np.array([1.0, 5.0]), np.array([3, 1]), np.array([0.5, 0.75]))
+    array([1., 2.])
+    """
+    ends = np.cumsum(counts)
+    place = (ends[-1] - 1) * np.asarray(shares)
+    before = np.floor(place).astype(np.int64)
+    low = known[np.searchsorted(ends, before, side="right")]
+    high = known[np.searchsorted(ends, np.minimum(before + 1, ends[-1] - 1), side="right")]
+    with np.errstate(over="ignore", invalid="ignore"):  # as numpy does with numbers that are too far apart
+        rest, gap = place - before, high - low
+        return np.where(rest >= 0.5, high - gap * (1 - rest), low + gap * rest)
+
+
+def _deviation(known: np.ndarray, counts: np.ndarray) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.average(known, weights=counts)
+        return float(np.sqrt(np.average((known - mean) ** 2, weights=counts)))
+
+
+def _has_heavy_tail(known: np.ndarray, counts: np.ndarray) -> bool:
+    low, lower, center, upper, high = quantiles(known, counts, np.array([0.01, 0.25, 0.5, 0.75, 0.99]))
     spread = max(upper - lower, 1e-12)
     return bool(max(high - center, center - low) / spread > 5.0)

@@ -15,12 +15,13 @@ import polars as pl
 from habitus.errors import ConfigError, did_you_mean
 from habitus.fields.category import Category
 from habitus.fields.number import Number, plain_number
+from habitus.fields.text import Text
 
-Field = Category | Number
+Field = Category | Number | Text
 
 ENTITY_NAMES = ("user_id", "entity", "entity_id", "customer_id", "client_id", "account_id", "case_id", "id", "file")
 TIME_NAMES = ("timestamp", "time", "event_time", "datetime", "date", "created_at", "ts")
-_KINDS: dict[str, type[Category] | type[Number]] = {"category": Category, "number": Number}
+_KINDS: dict[str, type[Category] | type[Number] | type[Text]] = {"category": Category, "number": Number, "text": Text}
 _PLAIN = ("entity", "time", "cutoff", "target", "time_zone", "time_unit")
 _FEW_VALUES = 20  # an integer column with at most this many values is a code, not an amount
 
@@ -92,7 +93,7 @@ def field_to_json(spec: Field) -> dict[str, Any]:
     """
     if isinstance(spec, Number):
         return {"kind": "number", **plain_number(spec)}
-    return {"kind": "category", **asdict(spec)}
+    return {"kind": "text" if isinstance(spec, Text) else "category", **asdict(spec)}
 
 
 def field_from_json(data: Mapping[str, Any] | str, name: str = "field") -> Field:

@@ -1,7 +1,8 @@
 """Models: a schema, a backbone, a task, and what was learned; with fit, evaluate, predict, save."""
 
 from habitus.model.base import BACKBONES, SequenceModel, backbone_from, load
-from habitus.model.labelled import LabelledModel, Options
+from habitus.model.labelled import LabelledModel
+from habitus.model.labelled_options import Options
 from habitus.model.next_event import NextEventModel, NextOptions
 from habitus.model.registry import TASKS
 

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from habitus.backbones import GRU, LSTM, RNN, Transformer
+from habitus.backbones.pretrained import Pretrained
 from habitus.bundle import Bundle, read_bundle, write_bundle
 from habitus.config import build
 from habitus.data.encode import Encoder
@@ -28,7 +29,8 @@ from habitus.tasks import Backbone
 from habitus.training import Training, TrainingResult
 
 BACKBONES: dict[str, type[Backbone]] = {"transformer": Transformer, "gru": GRU, "lstm": LSTM, "rnn": RNN}
-_NAMES = {kind: name for name, kind in BACKBONES.items()}
+PRETRAINED = {"pretrained": Pretrained}  # of texts alone
+_NAMES = {kind: name for name, kind in {**BACKBONES, **PRETRAINED}.items()}
 
 
 class AnyTask(Protocol):
@@ -65,6 +67,7 @@ class SequenceModel:
     split_kind: ClassVar[type]
     options_kind: ClassVar[type]
     task_kinds: ClassVar[dict[str, Any]] = {}
+    reads_text: ClassVar[bool] = False  # so that a pretrained encoder can be its backbone
 
     task: Any
     split: Any
@@ -102,7 +105,8 @@ class SequenceModel:
         seed: int = 0,
     ) -> None:
         self.task = task
-        self.backbone = backbone or self.default_backbone()
+        backbone = backbone or self.default_backbone()
+        self.backbone = backbone.resolved() if isinstance(backbone, Pretrained) else backbone
         self.data = data or self.data_kind()
         self.split = split or self.split_kind(seed=seed)
         self.training = training or Training()
@@ -128,8 +132,8 @@ class SequenceModel:
         return {"name": _NAMES[type(backbone)], **asdict(backbone)}
 
     @classmethod
-    def backbone_defaults(cls, task: Any, name: str) -> Mapping[str, Any]:
-        """Return what the task wants of the backbone `name` where the user says nothing."""
+    def backbone_defaults(cls, task: Any, name: str, data: Any = None) -> Mapping[str, Any]:
+        """Return what the task wants of the backbone `name`, reading such data, where the user says nothing."""
         return {}
 
     @property
@@ -173,7 +177,7 @@ class SequenceModel:
         own_tensors, own_documents, more = self._own_state()
         tensors = {f"network/{name}": value.numpy() for name, value in self.network_.state_dict().items()}
         documents = {
-            "model": self._config() | more,
+            "model": self.config() | more,
             "encoder": self.encoder_.to_json(),
             "training": asdict(self.result_),
             **own_documents,
@@ -206,7 +210,8 @@ class SequenceModel:
 
     # -- inside
 
-    def _config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
+        """Return all parameters as plain data, from which `configured` builds the same model."""
         data = asdict(self.data)
         data |= {"fields": {}} if "fields" in data else {}  # what the fields mean is in the encoder
         return {
@@ -226,9 +231,16 @@ class SequenceModel:
                     f"{name}={getattr(self, name)!r} is not for the task '{self.task.name}'; "
                     f"give a {kind.__name__}(...)."
                 )
+        if getattr(self.data, "reads_text", False) and not self.reads_text:
+            raise ConfigError(f"text= and words= mean nothing to the task '{self.task.name}'; leave them out.")
+        if isinstance(self.backbone, Pretrained) and not self.reads_text:
+            raise ConfigError(
+                f"backbone 'pretrained' reads texts, and the task '{self.task.name}' reads other sequences; use "
+                f"{', '.join(BACKBONES)}."
+            )
 
     def _refuse_rows_without_positions(self) -> None:
-        if isinstance(self.backbone, Transformer):  # now, not after an hour of training
+        if isinstance(self.backbone, Transformer | Pretrained):  # now, not after an hour of training
             self.backbone.refuse_rows_of(getattr(self.data, "max_length", 0))
 
     def _require_fitted(self) -> None:
@@ -259,9 +271,10 @@ def backbone_from(options: Mapping[str, Any]) -> Backbone:
     """Build a backbone from plain options with its `name`."""
     rest = {key: value for key, value in options.items() if key != "name"}
     name = str(options.get("name", "transformer"))
-    if name not in BACKBONES:
-        raise ConfigError(f"There is no backbone '{name}'; {did_you_mean(name, BACKBONES)}")
-    return build(BACKBONES[name], rest, "[backbone]")
+    known = {**BACKBONES, **PRETRAINED}
+    if name not in known:
+        raise ConfigError(f"There is no backbone '{name}'; {did_you_mean(name, known)}")
+    return build(known[name], rest, "[backbone]")
 
 
 def tensors_below(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -273,8 +286,13 @@ def tensors_below(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, n
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _from_bundle(bundle: Bundle) -> SequenceModel:
-    config = bundle.documents["model"]
+def configured(config: Mapping[str, Any], encoder: Mapping[str, Any]) -> SequenceModel:
+    """Return a model with its network, not trained.
+
+    Args:
+        config: of `SequenceModel.config`.
+        encoder: what `to_json` of its encoder gives.
+    """
     name = config["task"]["name"]
     kind = SequenceModel.kinds[name]
     model = SequenceModel(
@@ -286,8 +304,13 @@ def _from_bundle(bundle: Bundle) -> SequenceModel:
         options=build(kind.options_kind, config["options"], "[options]"),
         seed=config["seed"],
     )
-    model.encoder_ = kind.encoder_kind.from_json(bundle.documents["encoder"])
+    model.encoder_ = kind.encoder_kind.from_json(encoder)
     model.network_ = model._build_network()
+    return model
+
+
+def _from_bundle(bundle: Bundle) -> SequenceModel:
+    model = configured(bundle.documents["model"], bundle.documents["encoder"])
     weights = tensors_below("network/", bundle.tensors)
     model.network_.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     model.network_.eval()

@@ -92,7 +92,7 @@ class ForecastModel(TaskModel, tasks=(Forecast,)):
         return Transformer(**cls.backbone_defaults(None, "transformer"))
 
     @classmethod
-    def backbone_defaults(cls, task: Any, name: str) -> dict[str, Any]:
+    def backbone_defaults(cls, task: Any, name: str, data: Any = None) -> dict[str, Any]:
         """Return that all patches of a context see each other, and that the clock is in their order."""
         return {"causal": False, "time_aware": False} if name == "transformer" else {}
 

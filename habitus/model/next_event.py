@@ -34,6 +34,7 @@ from habitus.model.generate import generate
 from habitus.model.judging import asked, judge
 from habitus.model.rivals import pack_rivals, unpack_rivals
 from habitus.model.stream import EventStream
+from habitus.model.new_items import with_items
 from habitus.model.update import update
 from habitus.next_evaluation import NextEvaluation
 from habitus.next_prepared import (
@@ -96,7 +97,7 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
         return Transformer(pooling="last")
 
     @classmethod
-    def backbone_defaults(cls, task: Any, name: str) -> dict[str, Any]:
+    def backbone_defaults(cls, task: Any, name: str, data: Any = None) -> dict[str, Any]:
         """Return that a next event is read from the last state alone."""
         return {"pooling": "last"}
 
@@ -313,6 +314,18 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
         """Return an empty stream: users' states that fold in one event at a time."""
         self._require_fitted()
         return EventStream(self)
+
+    def with_items(self, content: pl.DataFrame) -> NextEventModel:
+        """Return a model that also knows new items from their content, at once: without events or training.
+
+        Args:
+            content: the item and columns that describe it, of new items and of known ones, from which is learned what
+                content means: texts and categories by their words, floats as they are (such as vectors of titles).
+
+        The counting rivals stay behind: they count events, and the new items have none.
+        """
+        self._require_fitted()
+        return with_items(self, content)
 
     def update(
         self,

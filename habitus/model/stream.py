@@ -9,6 +9,7 @@ that it keeps (`n_kept`). Nothing is shared between users. States are saved besi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import torch
+from safetensors.numpy import load, save
 
 from habitus.bundle import read_bundle, write_bundle
 from habitus.data.clock import DAY_US
+from habitus.data.text.in_events import EventText
 from habitus.errors import ConfigError, DataError, HabitusError
 from habitus.fields.category import MISSING, UNKNOWN, Vocabulary, as_category_strings
 from habitus.metrics.rank import top_k
@@ -107,6 +110,18 @@ class EventStream:
         """Drop a user's state."""
         self._users.pop(user, None)
 
+    def dump(self, user: Hashable) -> bytes:
+        """Return one user's state as bytes (safetensors and JSON), for a store of one's own; `take` reads them."""
+        tensors, document = pack({str(user): self._known(user)}, list(self._coders))
+        return save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, {"s": json.dumps(document)})
+
+    def take(self, user: Hashable, data: bytes) -> None:
+        """Put the state that `dump` gave of the same model in place of the user's own, if there is one."""
+        length = int.from_bytes(data[:8], "little")
+        document = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["s"])
+        (folded,) = unpack(load(data), document, list(self._coders)).values()
+        self._users[user] = folded
+
     # -- saving
 
     def save(self, path: str | Path) -> str:
@@ -186,6 +201,8 @@ class EventStream:
 
 def _coder(fitted: Any) -> Any:
     """Return a function from one value to what the network reads: an id, or a value with its missing flag."""
+    if isinstance(fitted, EventText):
+        return lambda value: tuple(fitted.encode(pl.Series([value], dtype=pl.String))[0].tolist())
     if isinstance(fitted, Vocabulary) and not fitted.spec.hash_buckets:
         place = {value: number for number, value in enumerate(fitted.values, start=3)}
 

@@ -8,13 +8,14 @@ Every event is learned, tagged and judged exactly once, whatever the length of i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from habitus.backbones.pretrained import Pretrained
 from habitus.baselines.base import fit_timed
 from habitus.baselines.rival import Rival
 from habitus.baselines.tag import TAG_BASELINES, FrequentTag, RunningRates, WindowLogistic
@@ -33,6 +34,7 @@ from habitus.tasks.tag import Tag
 from habitus.tasks.tag_network import TagNetwork, TagTensors, tag_rows
 from habitus.training.tag import TagStudy
 
+_SPECIALS = 2  # [CLS] and [SEP], or the like
 _SHOWN_LABELS = 12  # with a column of probabilities each
 
 
@@ -70,6 +72,7 @@ class TagModel(TaskModel, tasks=(Tag,)):
     options_kind = TagOptions
     data_kind = Data
     encoder_kind = TagEncoder
+    reads_text = True
     rival_kinds = TAG_BASELINES
 
     task: Tag
@@ -84,9 +87,9 @@ class TagModel(TaskModel, tasks=(Tag,)):
         super().__init__(task, backbone, **parts)
 
     @classmethod
-    def backbone_defaults(cls, task: Tag, name: str) -> Mapping[str, Any]:
+    def backbone_defaults(cls, task: Tag, name: str, data: Any = None) -> Mapping[str, Any]:
         """Return what the direction of the task needs."""
-        if task.direction == "past":
+        if task.direction == "past" or name == "pretrained":
             return {}
         return {"causal": False} if name == "transformer" else {"bidirectional": True}
 
@@ -102,6 +105,7 @@ class TagModel(TaskModel, tasks=(Tag,)):
             self.split,
             labels=self.task.labels,
             past_only=self.task.direction == "past",
+            tokenizer=self.backbone.pretrained if isinstance(self.backbone, Pretrained) else None,
         )
         self.task.learned(found.encoder.labels).refuse_wrong_labels()
         return self._prepared(found)
@@ -126,6 +130,12 @@ class TagModel(TaskModel, tasks=(Tag,)):
     def answer(self, rows: Tagged) -> Tags:
         """Return the tag of every event."""
         return tag_rows(self.network_, self._tensors(rows))[0]
+
+    def rival_rows(self, rows: Tagged) -> Tagged:
+        """Return rows without the pieces of words, which are for a pretrained encoder alone."""
+        pieces = set() if self.encoder_.words is None else set(self.encoder_.words.names)
+        ids = {name: values for name, values in rows.histories.ids.items() if name not in pieces}
+        return replace(rows, histories=replace(rows.histories, ids=ids))
 
     def predict(self, events: Any, *args: Any, **kwargs: Any) -> pl.DataFrame:
         """Tag every event of a log, known users or not.
@@ -189,6 +199,10 @@ class TagModel(TaskModel, tasks=(Tag,)):
         sizes = encoder.sizes
         if self.task.label_history:
             sizes = label_history_sizes(sizes, len(self.task.labels))
+        words = self.encoder_.words
+        if words is not None:
+            inputs = Inputs(words.sizes, {}, {}, {}, specials=words.tokens.specials)
+            return TagNetwork(inputs, self.backbone, self.task, use_time=False)
         use_time = self.encoder_.has_times if self.options.use_time is None else self.options.use_time
         return TagNetwork(
             Inputs(sizes, encoder.knots, {}, {}),
@@ -202,7 +216,18 @@ class TagModel(TaskModel, tasks=(Tag,)):
         return TagStudy(self.task, self._tensors(train_rows), self._tensors(validation_rows))
 
     def _tensors(self, rows: Tagged) -> TagTensors:
-        return TagTensors.of(rows, self.task, self.data.max_length)
+        most = self.data.max_length
+        if isinstance(self.backbone, Pretrained):  # every event has a piece at least
+            most = min(most, (self.backbone.n_positions or most) - _SPECIALS)
+        return TagTensors.of(rows, self.task, most)
+
+    def _refuse_parts_of_others(self) -> None:
+        super()._refuse_parts_of_others()
+        self.data.refuse_text()
+        if self.data.words is not None and not isinstance(self.backbone, Pretrained):
+            raise ConfigError(f"words= is for a pretrained encoder, and {self.name} reads fields; leave it out.")
+        if isinstance(self.backbone, Pretrained) and self.task.label_history:
+            raise ConfigError("label_history=true: a pretrained encoder reads words, not labels; leave it out.")
 
     def _check(self) -> None:
         wanted, is_causal = self.task.direction, self.backbone.is_causal
@@ -226,7 +251,8 @@ class TagModel(TaskModel, tasks=(Tag,)):
             names = (RunningRates.name,) if is_binary else tuple(n for n in TAG_BASELINES if n != RunningRates.name)
         if not is_binary and RunningRates.name in names:
             raise ConfigError(f"'{RunningRates.name}' knows two labels; leave it out of [options] baselines.")
-        fits = {name: partial(self._rival(name).fit, train_rows, validation_rows) for name in names}
+        rows = [self.rival_rows(part) for part in (train_rows, validation_rows)]
+        fits = {name: partial(self._rival(name).fit, *rows) for name in names}
         fitted, self.rival_seconds_ = fit_timed(fits)
         return fitted
 

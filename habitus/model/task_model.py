@@ -30,7 +30,7 @@ from habitus.model.rivals import pack_rivals, unpack_rivals
 from habitus.prepared_task import PreparedTask
 from habitus.tasks.judged import JudgedTask
 from habitus.trained_on import hashes
-from habitus.training import Callback, Study, train
+from habitus.training import Callback, Study, TrainingResult, train
 
 
 class TaskModel(SequenceModel, ABC):
@@ -64,6 +64,10 @@ class TaskModel(SequenceModel, ABC):
         """Return where the data is that judges this model when no other is given: that of its fit."""
         return tuple(self.facts_["sources"])
 
+    def rival_rows(self, rows: Any) -> Any:
+        """Return units as rivals read them."""
+        return rows
+
     def panels(self, rows: Any, truth: Any, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return pictures and tables for the report, as plain data; see `evaluate/task_panels.py`.
 
@@ -77,6 +81,10 @@ class TaskModel(SequenceModel, ABC):
     @abstractmethod
     def _study(self, train_rows: Any, validation_rows: Any) -> Study:
         """Return what the loop learns from: batches, their loss, and how an epoch is judged."""
+
+    def _train(self, study: Study, **how: Any) -> TrainingResult:
+        """Train the network in place; `how` goes to `training.train`."""
+        return train(self.network_, study, self.training, seed=self.seed, **how)
 
     def _check(self) -> None:
         """Refuse combinations of options that cannot be right."""
@@ -121,11 +129,8 @@ class TaskModel(SequenceModel, ABC):
         torch.manual_seed(self.seed)
         self.network_ = self._build_network()
         options = f"{self.task.to_json()}|{self.backbone}|{self.data}|{self.options}"
-        self.result_ = train(
-            self.network_,
+        self.result_ = self._train(
             self._study(train_rows, validation_rows),
-            self.training,
-            seed=self.seed,
             folder=Path(folder) if folder else None,
             resume=resume,
             fingerprint=f"{prepared.fingerprint()}|{options}",
@@ -169,7 +174,8 @@ class TaskModel(SequenceModel, ABC):
 
     def _judge(self, rows: Any, split: str, notes: Sequence[str]) -> Evaluation:
         truth = self.truth(rows)
-        answers = {"model": self.answer(rows), **{rival.name: rival.answer(rows) for rival in self.baselines_}}
+        told = self.rival_rows(rows)
+        answers = {"model": self.answer(rows), **{rival.name: rival.answer(told) for rival in self.baselines_}}
         self.test_truth_, self.test_answers_ = truth, answers
         rivals = {name: answer for name, answer in answers.items() if name != "model"}
         panels = self.panels(rows, truth, answers)

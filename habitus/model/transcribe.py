@@ -80,7 +80,7 @@ class TranscribeModel(TaskModel, tasks=(Transcribe,)):
         return cls.backbone_from({"name": "transformer", **cls.backbone_defaults(None, "transformer")})
 
     @classmethod
-    def backbone_defaults(cls, task: Any, name: str) -> Mapping[str, Any]:
+    def backbone_defaults(cls, task: Any, name: str, data: Any = None) -> Mapping[str, Any]:
         """Return what speech wants: both sides of a step are heard, and the clock says nothing."""
         if name == "transformer":
             return {"causal": False, "time_aware": False}

@@ -1,10 +1,8 @@
 """Update a next-event model: new items get rows in the vocabulary, and training goes on without losing the old.
 
-A new item starts where its content says (a ridge regression from words of its texts and categories to the embeddings
-of known items, in the manner of Gantner et al. 2010, "Learning attribute-to-feature mappings for cold-start
-recommendations", section 4; differs in that embeddings come from a sequence model), or without content at the mean of
-the items that stand beside it in the new log. Then the whole network is trained for a share of the epochs on the whole
-log, old events with the new, which is what keeps it from forgetting.
+A new item starts where its content says (`new_items.py`), or without content at the mean of the items that stand beside
+it in the new log. Then the whole network is trained for a share of the epochs on the whole log, old events with the
+new, which is what keeps it from forgetting.
 """
 
 from __future__ import annotations
@@ -20,15 +18,15 @@ import torch
 from torch import Tensor
 
 from habitus.data.histories import Histories
-from habitus.errors import ConfigError, DataError, require
-from habitus.fields.category import N_RESERVED, Vocabulary, as_category_strings
+from habitus.errors import ConfigError
+from habitus.fields.category import N_RESERVED, Vocabulary
+from habitus.model.new_items import Content, foretold, grow
 from habitus.next_prepared import PreparedNext, prepare_next
 from habitus.training import Callback
 
 if TYPE_CHECKING:
     from habitus.model.next_event import NextEventModel
 
-_RIDGE = 3.0
 _BESIDE = 5  # events on each side that say where a new item without content belongs
 
 
@@ -53,7 +51,7 @@ def update(
     rows = _first_rows(model, prepared, old_table, n_known, content)
     grown.encoder_ = prepared.encoder
     network = grown._build_network()
-    _grow(weights, network.state_dict(), rows)
+    grow(weights, network.state_dict(), rows)
     network.load_state_dict(weights)
     n_epochs = max(1, round(share * model.training.epochs))
     training = replace(model.training, epochs=n_epochs, patience=n_epochs)
@@ -75,42 +73,12 @@ def _first_rows(
     beside = _from_neighbours(prepared, table, n_known, len(new))
     if content is None:
         return beside
-    found, has_content = _from_content(content, model.task.item, vocabulary.values[: n_known - N_RESERVED], new, table)
-    return torch.where(has_content[:, None], found, beside)
-
-
-def _from_content(
-    content: pl.DataFrame, item: str, known: Sequence[str], new: Sequence[str], table: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Map words of the items' texts and categories to embeddings; also say which new items have any."""
-    require("sklearn", "train")
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import Ridge
-
-    if item not in content.columns or content.width < 2:
-        raise DataError(f"content has the columns {content.columns}; give '{item}' and at least one more.")
-    texts = _texts(content, item)
-    words = TfidfVectorizer(token_pattern=r"[^\s|,]+", sublinear_tf=True)
-    described = [number for number, value in enumerate(known) if value in texts]
-    if not described:
-        raise DataError("content describes none of the items that the model knows; check that their ids are the same.")
-    features = words.fit_transform([texts[known[number]] for number in described])
-    targets = table[N_RESERVED:].numpy()[described]
-    mapping = Ridge(alpha=_RIDGE).fit(features, targets)
-    found = mapping.predict(words.transform([texts.get(value, "") for value in new]))
-    return torch.from_numpy(found.astype(np.float32)), torch.tensor([value in texts for value in new])
-
-
-def _texts(content: pl.DataFrame, item: str) -> dict[str, str]:
-    """Return one text an item, if it has any: its columns in a row, each word marked with its column's number."""
-    columns = [content[name].cast(pl.String).fill_null("") for name in content.columns if name != item]
-    marked = [
-        [" ".join(f"{number}:{word}" for word in text.replace("|", " ").split()) for text in column.to_list()]
-        for number, column in enumerate(columns)
-    ]
-    texts = [" ".join(parts).strip() for parts in zip(*marked, strict=True)]
-    named = zip(as_category_strings(content[item]).to_list(), texts, strict=True)
-    return {value: text for value, text in named if text}
+    described = Content.of(content, model.task.item)
+    has_content = torch.tensor([value in described.place for value in new])
+    known, told = vocabulary.values[: n_known - N_RESERVED], [value for value in new if value in described.place]
+    rows = beside.clone()
+    rows[has_content] = foretold(described, known, told, table)
+    return rows
 
 
 def _from_neighbours(prepared: PreparedNext, table: Tensor, n_known: int, n_new: int) -> Tensor:
@@ -134,13 +102,3 @@ def _from_neighbours(prepared: PreparedNext, table: Tensor, n_known: int, n_new:
 def _training_events(histories: Histories, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     entity = np.repeat(np.arange(len(histories)), histories.lengths)
     return entity, np.arange(len(entity)) < stop[entity]
-
-
-def _grow(weights: dict[str, Tensor], template: dict[str, Tensor], rows: Tensor) -> None:
-    """Append rows to every weight whose first dimension is the catalogue: embeddings, and biases at their mean."""
-    for name, value in weights.items():
-        n_more = len(template[name]) - len(value) if value.ndim else 0
-        if not n_more:
-            continue
-        more = rows if value.ndim == 2 else value[N_RESERVED:].mean().expand(n_more)
-        weights[name] = torch.cat([value, more.to(value.dtype)])

@@ -2,6 +2,8 @@
 
 from habitus.tasks.base import Task
 from habitus.tasks.classify import Classify
+from habitus.tasks.embed import Embed
+from habitus.tasks.embed_network import EmbedNetwork
 from habitus.tasks.forecast import Forecast
 from habitus.tasks.forecast_network import ForecastNetwork
 from habitus.tasks.generate import Generate, GenerateNetwork
@@ -16,6 +18,8 @@ from habitus.tasks.transcribe import SpeechNetwork, Transcribe
 __all__ = [
     "Backbone",
     "Classify",
+    "Embed",
+    "EmbedNetwork",
     "Embedder",
     "Forecast",
     "ForecastNetwork",

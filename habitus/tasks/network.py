@@ -17,18 +17,19 @@ from habitus.backbones import GRU, LSTM, RNN, Transformer
 from habitus.backbones.embed import EventEmbedding, ProfileEmbedding
 from habitus.backbones.frames import Augment
 from habitus.backbones.pool import Pool
+from habitus.backbones.pretrained import Pretrained
 from habitus.data.batch import Batch
 from habitus.tasks.base import Task
 from habitus.tasks.wide import WideBag
 
-Backbone = Transformer | GRU | LSTM | RNN
+Backbone = Transformer | GRU | LSTM | RNN | Pretrained
 _PROFILE_WIDTH = 8
 
 
 @dataclass(frozen=True)
 class Inputs:
     """What the network reads: sizes of id fields and knots of number fields, of events and of profiles; and groups of
-    event numbers that are read as one vector each.
+    event numbers that are read as one vector each; and the ids that a pretrained encoder of words wants around a row.
     """
 
     sizes: Mapping[str, int]
@@ -36,6 +37,7 @@ class Inputs:
     profile_sizes: Mapping[str, int]
     profile_knots: Mapping[str, Sequence[float]]
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    specials: tuple[Sequence[int], Sequence[int]] = ((), ())
 
 
 class SequenceNetwork(nn.Module):
@@ -49,6 +51,7 @@ class SequenceNetwork(nn.Module):
         wide: add the linear path over counts.
         value_dropout: share of category values read as UNKNOWN in training.
         augment: how much grouped numbers (the bands of sound) are changed in training; None not at all.
+        n_factors: of the linear path, taken from a pretrained bundle; 0: none.
     """
 
     def __init__(
@@ -61,25 +64,31 @@ class SequenceNetwork(nn.Module):
         wide: bool,
         value_dropout: float = 0.0,
         augment: Augment | None = None,
+        n_factors: int = 0,
     ) -> None:
         super().__init__()
         width = backbone.hidden_size
-        self.embed = EventEmbedding(
-            inputs.sizes,
-            inputs.knots,
-            width,
-            backbone.dropout,
-            value_dropout=value_dropout,
-            use_time=use_time,
-            groups=inputs.groups,
-            augment=augment,
-        )
-        self.backbone = backbone.build()
+        if isinstance(backbone, Pretrained):
+            self.backbone = backbone.build()
+            self.embed: nn.Module = self.backbone.reads(inputs.sizes)
+        else:
+            self.embed = EventEmbedding(
+                inputs.sizes,
+                inputs.knots,
+                width,
+                backbone.dropout,
+                value_dropout=value_dropout,
+                use_time=use_time,
+                groups=inputs.groups,
+                augment=augment,
+            )
+            self.backbone = backbone.build()
         self.pool = Pool(backbone.pooling, width)
         self.profile = ProfileEmbedding(inputs.profile_sizes, inputs.profile_knots, _PROFILE_WIDTH)
         self.head = task.build_head(width + 1 + self.profile.width)
         totals = (list(inputs.knots), list(inputs.profile_knots), task.log) if task.reads_totals else ()
-        self.wide = WideBag(inputs.sizes, inputs.profile_sizes, task.n_outputs, *totals) if wide else None
+        sizes = (inputs.sizes, inputs.profile_sizes, task.n_outputs)
+        self.wide = WideBag(*sizes, *totals, n_factors=n_factors) if wide else None
 
     def states(self, batch: Batch) -> Tensor:
         """Return step states (B, T, D)."""

@@ -27,7 +27,7 @@ from habitus.config import build, check_choice
 from habitus.data.batch import Batch, Upcoming
 from habitus.data.clock import DAY_US, HOUR_US
 from habitus.errors import ConfigError
-from habitus.fields.category import N_RESERVED
+from habitus.fields.category import N_RESERVED, PAD
 from habitus.tasks.catalogue import CatalogueLoss
 from habitus.tasks.network import Backbone, Inputs
 from habitus.tasks.time_density import LogNormalMixture
@@ -194,7 +194,7 @@ class NextEventNetwork(nn.Module):
         In NumPy on views of the weights: for one event the cost of a torch call is many times that of its arithmetic.
 
         Args:
-            fields: ids, or scaled values with their missing flags.
+            fields: ids, or scaled values with their missing flags, or the ids of all tokens of a text.
             gap_days: since the previous event.
             time_us: when it happened.
         """
@@ -206,7 +206,10 @@ class NextEventNetwork(nn.Module):
             rows += [_rows(self.hour)[within // HOUR_US], _rows(self.weekday)[(day + 3) % 7]]
         for name, value in fields.items():
             key = module_key(name)
-            if isinstance(value, tuple):
+            if name in self.embed.texts and isinstance(value, tuple):  # the tokens of a text
+                table = _rows(self.embed.categories[key])[[one for one in value if one != PAD]]
+                rows.append(table.mean(0))
+            elif isinstance(value, tuple):
                 rows.append(self.embed.numbers[key](torch.tensor(value)).detach().numpy())
             else:
                 rows.append(_rows(self.embed.categories[key])[value])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from habitus.backbones.dropout import Dropout
 from habitus.backbones.embed import KNOTS_DAYS, EventEmbedding, PiecewiseLinear
+from habitus.backbones.pretrained import Pretrained
 from habitus.data.batch import Batch
 from habitus.data.histories import Windows
 from habitus.data.loader import length_batches
@@ -46,12 +47,18 @@ class TagNetwork(nn.Module):
         super().__init__()
         width, n_labels = backbone.hidden_size, len(task.labels)
         self.inputs, self.use_time = inputs, use_time
-        self.embed = EventEmbedding(
-            inputs.sizes, inputs.knots, width, backbone.dropout, value_dropout=value_dropout, use_time=False
-        )
+        if isinstance(backbone, Pretrained):
+            use_time = self.use_time = False
+            self.backbone = backbone.build()
+            self.embed: nn.Module = self.backbone.reads_words(list(inputs.sizes), inputs.specials)
+        else:
+            self.embed = EventEmbedding(
+                inputs.sizes, inputs.knots, width, backbone.dropout, value_dropout=value_dropout, use_time=False
+            )
         self.gap = PiecewiseLinear(KNOTS_DAYS, width) if use_time else None
         self.calendar = nn.ModuleList([_table(24, width), _table(7, width)] if use_time else [])
-        self.backbone = backbone.build()
+        if not isinstance(backbone, Pretrained):
+            self.backbone = backbone.build()
         self.dropout = Dropout(backbone.dropout)
         self.head = nn.Linear(width, n_labels)
         self.crf = CRF(n_labels) if task.crf else None

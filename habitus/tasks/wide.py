@@ -6,6 +6,10 @@ weights are not trained with the network but fitted before it, as an L2 logistic
 strength is chosen on the validation rows, and then held still. The network learns what is left; on training rows it is
 shown what a regression fitted on the OTHER training rows says (as in stacking, Wolpert 1992), because a regression
 is too sure of the rows that it was fitted on and would hide from the network what is left to learn.
+
+A model that goes on from a pretrained bundle also reads factors: which values stand together in histories without
+labels (`factors.py`). A history's are scaled to length one, so that they tell what it is made of, not how long
+it is.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from habitus.backbones.embed import module_key
@@ -23,8 +28,10 @@ from habitus.data.encode import EncodedSequences
 from habitus.errors import require
 from habitus.fields.category import PAD
 from habitus.fields.number import signed_log
+from habitus.tasks.factors import factored_fields
 
 _FOLDS = 5
+_FACTOR_SCALE = 10.0  # so that the penalty weighs on factors about as it does on counts
 FitLinear = Callable[[Any, np.ndarray, Any, np.ndarray], tuple[np.ndarray, np.ndarray]]  # -> (C, F), (C,)
 _STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # values of C: small is strong L2
 
@@ -38,6 +45,7 @@ class WideBag(nn.Module):
         n_outputs: C.
         numbers, profile_numbers: numbers whose totals are read; both empty: no totals.
         log_totals: take sign(x) log(1 + |x|) of totals, for a target that is a logarithm.
+        n_factors: of each field with many values, taken from a pretrained bundle (`factors`); 0: none.
     """
 
     def __init__(
@@ -48,6 +56,7 @@ class WideBag(nn.Module):
         numbers: Sequence[str] = (),
         profile_numbers: Sequence[str] = (),
         log_totals: bool = False,
+        n_factors: int = 0,
     ) -> None:
         super().__init__()
         self.events = nn.ModuleDict({module_key(name): _zeros(size, n_outputs) for name, size in sizes.items()})
@@ -58,6 +67,12 @@ class WideBag(nn.Module):
         self._numbers, self._profile_numbers = tuple(numbers), tuple(profile_numbers)
         self._log_totals = log_totals
         self.has_totals = bool(self._numbers or self._profile_numbers)
+        self.factored = factored_fields(sizes, n_factors)
+        if self.factored:
+            found = {module_key(name): torch.zeros(sizes[name], n_factors) for name in self.factored}
+            self.factors = nn.ParameterDict({key: nn.Parameter(one, requires_grad=False) for key, one in found.items()})
+            width = n_factors * len(self.factored)
+            self.on_factors = nn.Parameter(torch.zeros(width, n_outputs), requires_grad=False)
         if self.has_totals:
             n_totals = 2 + 2 * len(self._numbers) + 2 * len(self._profile_numbers)
             self.totals = nn.Parameter(torch.zeros(n_totals, n_outputs), requires_grad=False)
@@ -70,7 +85,18 @@ class WideBag(nn.Module):
             logits = logits + (self.events[module_key(name)](ids) * weights[..., None]).sum(1)
         for name, ids in batch.profile_ids.items():
             logits = logits + self.profile[module_key(name)](ids)
+        if self.factored:
+            logits = logits + self._factors_of(batch) @ self.on_factors
         return logits + self._totals_of(batch) @ self.totals if self.has_totals else logits
+
+    def _factors_of(self, batch: Batch) -> Tensor:
+        """Return the factors of each row, of length one a field, (B, fields * k)."""
+        found = []
+        for name in self.factored:
+            weights = batch.bag_weights[name].masked_fill(~batch.is_step, 0.0)
+            rows = functional.embedding(batch.ids[name], self.factors[module_key(name)])
+            found.append(functional.normalize((rows * weights[..., None]).sum(1), dim=-1))
+        return _FACTOR_SCALE * torch.cat(found, 1)
 
     def _totals_of(self, batch: Batch) -> Tensor:
         """Return how many events, its logarithm, and sums of numbers and of their missing flags (B, n_totals)."""
@@ -115,10 +141,15 @@ class WideBag(nn.Module):
 
     def _set_weights(self, coefficients: np.ndarray, bias: np.ndarray, scale: np.ndarray) -> None:
         sizes = [table.num_embeddings for table in self._tables()]
-        *weights, totals = torch.from_numpy(coefficients.T.astype(np.float32)).split([*sizes, len(scale)])
+        n_factors = len(self.on_factors) if self.factored else 0
+        *weights, factors, totals = torch.from_numpy(coefficients.T.astype(np.float32)).split(
+            [*sizes, n_factors, len(scale)]
+        )
         for table, rows in zip(self._tables(), weights, strict=True):
             table.weight.copy_(rows)
             table.weight[PAD].zero_()
+        if self.factored:
+            self.on_factors.copy_(factors)
         if self.has_totals:
             self.totals.copy_(totals / torch.from_numpy(scale.astype(np.float32))[:, None])
         self.bias.copy_(torch.from_numpy(bias.astype(np.float32)))
@@ -154,13 +185,19 @@ class WideBag(nn.Module):
         n = len(encoded)
         row = np.repeat(np.arange(n), encoded.lengths)
         blocks = []
+        factors = []
         for (name, ids), table in zip(encoded.ids.items(), self.events.values(), strict=True):
             weights = bag_weights(encoded.offsets, encoded.ids[name])
             blocks.append(sparse.csr_matrix((weights, (row, ids)), shape=(n, table.num_embeddings)))
+            if name in self.factored:
+                own = blocks[-1] @ self.factors[module_key(name)].numpy()
+                length = np.linalg.norm(own, axis=1, keepdims=True)
+                factors.append(_FACTOR_SCALE * own / np.maximum(length, 1e-12))
         for ids, table in zip(encoded.profile_ids.values(), self.profile.values(), strict=True):
             blocks.append(
                 sparse.csr_matrix((np.ones(n, np.float32), (np.arange(n), ids)), shape=(n, table.num_embeddings))
             )
+        blocks += [sparse.csr_matrix(own) for own in factors]
         blocks.append(sparse.csr_matrix(self._totals_matrix(encoded) / scale))
         return sparse.hstack(blocks, format="csr")
 

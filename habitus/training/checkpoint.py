@@ -57,8 +57,9 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor],
     average: dict[str, Tensor],
+    random: Tensor,
 ) -> None:
-    """Write a checkpoint in place of the last one."""
+    """Write a checkpoint in place of the last one; `random` holds the CPU's random state of each process, a row each."""
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"best/{name}": value for name, value in best.items()}
     tensors |= {f"average/{name}": value for name, value in average.items()}
@@ -66,7 +67,7 @@ def save_checkpoint(
         tensors |= {
             f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items() if value is not None
         }
-    tensors["random/torch"] = torch.get_rng_state()
+    tensors["random/torch"] = random
     if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()
     with replace_folder(folder) as temporary:
@@ -78,7 +79,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, fingerprint: str, network: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, fingerprint: str, network: nn.Module, optimizer: torch.optim.Optimizer, process: int = 0
 ) -> tuple[Progress, dict[str, Tensor], dict[str, Tensor]]:
     """Put a run back where it stood; returns its progress, best weights and averaged weights.
 
@@ -99,7 +100,8 @@ def load_checkpoint(
     network.load_state_dict(parts["network"])
     _restore_optimizer(optimizer, parts["optimizer"])
     torch.set_num_threads(progress.threads)
-    torch.set_rng_state(parts["random"]["torch"])
+    states = parts["random"]["torch"]
+    torch.set_rng_state((states if states.ndim == 1 else states[process]).clone())  # version 0.1 held one state
     if "cuda" in parts["random"] and torch.cuda.is_available():
         torch.cuda.set_rng_state(parts["random"]["cuda"])
     return progress, parts["best"], parts["average"]

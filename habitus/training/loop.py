@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from habitus.errors import TrainingError, require
@@ -26,6 +27,7 @@ from habitus.training.memory import PeakMemory
 from habitus.training.optim import Training, build_optimizer, learning_rate_at
 from habitus.training.study import Study
 
+_ASK_EVERY = 8  # batches
 _TRACKER_EXTRAS = {"tensorboard": "train", "mlflow": "track", "wandb": "track"}
 
 
@@ -121,7 +123,11 @@ class _Run:
         if self.checkpoint is None or not (self.checkpoint / "progress.json").is_file():
             return
         self.progress, self.best, average = load_checkpoint(
-            self.checkpoint, self.progress.fingerprint, self.raw_network, self.optimizer
+            self.checkpoint,
+            self.progress.fingerprint,
+            self.raw_network,
+            self.optimizer,
+            self.accelerator.process_index,
         )
         self.average = {name: value.to(self.accelerator.device) for name, value in average.items()}
         self.resumed_at_step = self.progress.step
@@ -167,6 +173,7 @@ class _Run:
                 self.optimizer,
                 learning_rate_at(progress.step, self.n_steps, training),
                 training,
+                lambda: _after_step(self.raw_network, progress.step, self.n_steps),
             )
             progress.step += 1
             _update_average(self.average, self.raw_network, training.average, progress.step)
@@ -184,8 +191,7 @@ class _Run:
 
     def save_if_due(self) -> None:
         """Write a checkpoint if the last one is old and no gradient is under way."""
-        is_due = time.monotonic() - self.last_saved >= self.training.checkpoint_every_s
-        if is_due and self.progress.position % self.training.accumulate == 0:
+        if self.progress.position % self.training.accumulate == 0 and self._is_due():
             self._save()
 
     def end_epoch(self) -> None:
@@ -244,11 +250,23 @@ class _Run:
             epoch, self.training, self.seed, accelerator.process_index, accelerator.num_processes
         )
 
+    def _is_due(self) -> bool:
+        """Say whether the last checkpoint is old; of several processes, whose clocks differ, the first one decides."""
+        is_due = time.monotonic() - self.last_saved >= self.training.checkpoint_every_s
+        if self.accelerator.num_processes == 1:
+            return is_due
+        if self.progress.position % _ASK_EVERY:  # asking costs a message
+            return False
+        return bool(broadcast(torch.tensor([int(is_due)], device=self.accelerator.device)))
+
     def _save(self) -> None:
         if self.checkpoint is None:
             return
+        random = self.accelerator.gather(torch.get_rng_state()[None])  # each process draws its own dropout
         if self.accelerator.is_main_process:
-            save_checkpoint(self.checkpoint, self.progress, self.raw_network, self.optimizer, self.best, self.average)
+            save_checkpoint(
+                self.checkpoint, self.progress, self.raw_network, self.optimizer, self.best, self.average, random
+            )
         self.accelerator.wait_for_everyone()
         self.last_saved = time.monotonic()
 
@@ -277,10 +295,15 @@ def _options(training: Training) -> str:
 
 
 def _step(
-    accelerator: Accelerator, network: nn.Module, optimizer: Any, learning_rate: float, training: Training
+    accelerator: Accelerator,
+    network: nn.Module,
+    optimizer: Any,
+    learning_rate: float,
+    training: Training,
+    after: Callable[[], None],
 ) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group["share"]
     norm = accelerator.clip_grad_norm_(network.parameters(), training.clip_norm or math.inf)
     if norm is not None and not math.isfinite(float(norm)):
         raise TrainingError(
@@ -288,7 +311,16 @@ def _step(
             "the log with habitus check."
         )
     optimizer.step()
+    after()
     optimizer.zero_grad()
+
+
+def _after_step(network: nn.Module, step: int, n_steps: int) -> None:
+    """Let modules that change with the steps do so, while the gradients are still there."""
+    for module in network.modules():
+        after_step = getattr(module, "after_step", None)
+        if after_step is not None:
+            after_step(step, n_steps)
 
 
 def _update_average(average: dict[str, Tensor], network: nn.Module, share: float, step: int) -> None:

@@ -88,16 +88,35 @@ class Training:
 
 
 def build_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """Return the optimizer, with weight decay on matrices only."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": training.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    """Return the optimizer, with weight decay on matrices only, and a group of weights for each share of the rate."""
+    known = shares(network)
+    named = [(name, one) for name, one in network.named_parameters() if one.requires_grad]
+    groups = []
+    for share in sorted({1.0, *(known.get(name, 1.0) for name, _ in named)}, reverse=True):
+        own = [one for name, one in named if known.get(name, 1.0) == share]
+        matrices, rest = [one for one in own if one.ndim > 1], [one for one in own if one.ndim <= 1]
+        groups.append({"params": matrices, "weight_decay": training.weight_decay, "share": share})
+        groups.append({"params": rest, "weight_decay": 0.0, "share": share})
+    groups.sort(key=lambda group: group["share"] != 1.0)  # the first one's rate is the loop's own
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=training.learning_rate, momentum=0.9)
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=training.learning_rate, fused=True)
+
+
+def shares(network: nn.Module) -> dict[str, float]:
+    """Return the share of the learning rate of each parameter whose module has a say: `rate_of(name)`.
+
+    >>> shares(nn.Linear(2, 2))
+    {}
+    """
+    found: dict[str, float] = {}
+    for prefix, module in network.named_modules():
+        rate_of = getattr(module, "rate_of", None)
+        if rate_of is not None:
+            inner = ((name, f"{prefix}.{name}" if prefix else name) for name, _ in module.named_parameters())
+            found |= {full: rate_of(name) for name, full in inner}
+    return found
 
 
 def learning_rate_at(step: int, n_steps: int, training: Training) -> float:

@@ -85,24 +85,32 @@ class LabelledStudy:
 
     def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         """Return the loss summed over rows, and the number of rows."""
-        assert batch.target is not None, "training rows need a target"
-        loss_B = self.task.loss(network(batch).float(), batch.target)
-        return loss_B.sum(), len(loss_B)
+        return loss_of(self.task, network, batch)
 
     def validate(self, network: nn.Module) -> Mapping[str, Any]:
-        """Return the monitor on the validation rows, negated where lower is better; without a value, minus the loss."""
-        rows, task = self._validation, self.task
-        outputs = score(network, rows)
-        assert rows.target is not None, "validation rows need a target"
-        loss = float(task.loss(torch.from_numpy(outputs), rows.target).mean())
-        metric, monitor = task.monitor_value(rows.target.numpy(), task.decode(outputs)), task.monitor
-        if task.lower_is_better:
-            metric, monitor = -metric, f"negative {monitor}"
-        if task.monitor == "auc" and task.n_outputs > 2:  # of many classes it is soon 1: the loss goes on telling
-            metric -= _TIE * min(loss, 10.0)
-        if not math.isfinite(metric):  # such as the AUC of one class
-            metric, monitor = -loss, "negative loss"
-        return {"validation_loss": loss, "validation_metric": metric, "monitor": monitor}
+        """Return the monitor on the validation rows; see `judged`."""
+        assert self._validation.target is not None, "validation rows need a target"
+        return judged(self.task, score(network, self._validation), self._validation.target)
+
+
+def loss_of(task: Task, network: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """Return the loss of a batch of labelled rows summed over them, and their number."""
+    assert batch.target is not None, "training rows need a target"
+    loss_B = task.loss(network(batch).float(), batch.target)
+    return loss_B.sum(), len(loss_B)
+
+
+def judged(task: Task, outputs: np.ndarray, target: Tensor) -> dict[str, Any]:
+    """Return the monitor of outputs (n, C), negated where lower is better; without a value, minus the loss."""
+    loss = float(task.loss(torch.from_numpy(outputs), target).mean())
+    metric, monitor = task.monitor_value(target.numpy(), task.decode(outputs)), task.monitor
+    if task.lower_is_better:
+        metric, monitor = -metric, f"negative {monitor}"
+    if task.monitor == "auc" and task.n_outputs > 2:  # of many classes it is soon 1: the loss goes on telling
+        metric -= _TIE * min(loss, 10.0)
+    if not math.isfinite(metric):  # such as the AUC of one class
+        metric, monitor = -loss, "negative loss"
+    return {"validation_loss": loss, "validation_metric": metric, "monitor": monitor}
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ def commands(command: Any = None, name: str = "habitus") -> dict[str, Any]:
 
 
 COMMANDS = commands()
-TASKS = ("classify", "forecast", "generate", "next-event", "regress", "tag", "transcribe")
+TASKS = ("classify", "embed", "forecast", "generate", "next-event", "regress", "tag", "transcribe")
 PLAIN = (
     "check",
     "compare",
@@ -45,6 +45,13 @@ PLAIN = (
     "report",
     "simulate",
     "simulate installs",
+    "spark",
+    "spark fit",
+    "spark fit classify",
+    "spark fit regress",
+    "spark predict",
+    "spark prepare",
+    "spark stream",
 )
 NAMES = sorted(
     [

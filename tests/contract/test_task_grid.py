@@ -99,6 +99,12 @@ def one_recording(sources):
 
 
 MADE = {
+    "embed": Made(
+        lambda: hb.Embed(),
+        tagged,
+        lambda sources: (sources[0].filter(pl.col("user_id") == "user 03"),),
+        lambda: hb.EmbedOptions(shortest=1),
+    ),
     "tag": Made(
         lambda: hb.Tag("correct", label_history=True),
         tagged,

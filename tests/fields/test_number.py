@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import RobustScaler
 
 from habitus.errors import ConfigError
-from habitus.fields.number import CLIP, Number, Scaler, signed_log
+from habitus.fields.number import CLIP, Number, Scaler, quantiles, signed_log
 
 AMOUNTS = st.lists(st.one_of(st.none(), st.floats(width=64), st.integers(-(10**18), 10**18)), max_size=30)
 
@@ -89,3 +89,19 @@ def test_the_signed_logarithm_by_hand():
 def test_one_bin_is_refused():
     with pytest.raises(ConfigError, match="bins=1"):
         Number(bins=1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([-3.5, 0.0, 0.1, 0.3, 1e-9, 7.0, 1e12]), min_size=1, max_size=60), st.integers(2, 40))
+def test_quantiles_of_counts_are_those_of_numpy_to_the_bit(values, n_shares):
+    shares = np.linspace(0, 1, n_shares)
+    known, counts = np.unique(np.array(values), return_counts=True)
+    assert quantiles(known, counts, shares).tolist() == np.quantile(np.array(values), shares).tolist()
+
+
+def test_a_scaler_of_counts_is_the_scaler_of_the_values():
+    values = np.random.default_rng(0).lognormal(2, 2, 3000).round(1)
+    for spec in (Number(), Number(log=False), Number(bins=5), Number(group="sound")):
+        fitted = Scaler.fit(spec, pl.Series(values))
+        assert fitted == Scaler.from_counts(spec, *np.unique(values, return_counts=True))
+        assert fitted.center == 0 or fitted.center == np.median(np.log1p(values) if fitted.log else values)

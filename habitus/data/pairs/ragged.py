@@ -57,6 +57,17 @@ class Ragged:
         """Return every row cut to its last n values."""
         return self.cut(np.maximum(self.offsets[:-1], self.offsets[1:] - n), self.offsets[1:])
 
+    def beside(self, other: Ragged) -> Ragged:
+        """Return rows that hold a row of this one and then the same row of the other.
+
+        >>> Ragged.of([[7], [8]]).beside(Ragged.of([[1, 2], []])).lists()
+        [[7, 1, 2], [8]]
+        """
+        both = np.concatenate([self.values, other.values])
+        starts = np.stack([self.offsets[:-1], other.offsets[:-1] + len(self.values)], axis=1).ravel()
+        lengths = np.stack([self.lengths, other.lengths], axis=1).ravel()
+        return Ragged(both[positions(starts, starts + lengths)], offsets_of(self.lengths + other.lengths))
+
     def lists(self) -> list[list[int]]:
         """Return the rows as lists."""
         flat, bounds = self.values.tolist(), self.offsets.tolist()

@@ -61,8 +61,19 @@ def simulate_chunks(n_users: int, seed: int = 0) -> Iterator[Simulation]:
     """
     if n_users < 1 or seed < 0:
         raise ConfigError(f"n_users={n_users}, seed={seed} cannot be simulated; use n_users >= 1 and seed >= 0.")
-    for chunk, first in enumerate(range(0, n_users, CHUNK_USERS)):
-        yield _simulate_chunk(first, min(CHUNK_USERS, n_users - first), np.random.SeedSequence([seed, chunk]))
+    for chunk in range(-(-n_users // CHUNK_USERS)):
+        yield simulate_chunk(n_users, seed, chunk)
+
+
+def simulate_chunk(n_users: int, seed: int, chunk: int) -> Simulation:
+    """Return the chunk of that number, from 0, of `simulate_chunks`, without making the others.
+
+    >>> simulate_chunk(n_users=5_010, seed=0, chunk=1).labels["user_id"][0]
+    'u0005000'
+    """
+    first_user = chunk * CHUNK_USERS
+    sequence = np.random.SeedSequence([seed, chunk])
+    return _simulate_chunk(first_user, min(CHUNK_USERS, n_users - first_user), sequence)
 
 
 def _simulate_chunk(first_user: int, n: int, sequence: np.random.SeedSequence) -> Simulation:

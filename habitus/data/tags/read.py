@@ -22,7 +22,8 @@ from habitus.data.sources import open_source
 from habitus.data.tags.split import TagSplit
 from habitus.data.tags.tagged import Tagged
 from habitus.data.tags.text_events import SENTENCE_LABEL, find_text, read_text
-from habitus.errors import DataError, did_you_mean
+from habitus.data.tags.words import EventWords
+from habitus.errors import ConfigError, DataError, did_you_mean
 from habitus.fields.category import N_RESERVED, Category, Vocabulary
 from habitus.fields.schema import Schema
 
@@ -38,22 +39,26 @@ class TagEncoder:
         target: column of the labels.
         labels: those that training saw, in the order of the outputs.
         has_times: whether the times of events are more than their order.
+        words: how events are written as words for a pretrained encoder, or None.
     """
 
     events: Encoder
     target: str
     labels: tuple[str, ...] = ()
     has_times: bool = True
+    words: EventWords | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for the bundle."""
         plain = {"target": self.target, "labels": list(self.labels), "has_times": self.has_times}
-        return {"events": self.events.to_json(), **plain}
+        words = {} if self.words is None else {"words": self.words.to_json()}
+        return {"events": self.events.to_json(), **plain, **words}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TagEncoder:
         """Build from `to_json` data."""
-        return cls(Encoder.from_json(data["events"]), data["target"], tuple(data["labels"]), data["has_times"])
+        words = EventWords.from_json(data["words"]) if "words" in data else None
+        return cls(Encoder.from_json(data["events"]), data["target"], tuple(data["labels"]), data["has_times"], words)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,14 @@ class TagLog:
 
 
 def read_to_learn(
-    source: Any, target: str, data: Data, split: TagSplit, *, labels: Sequence[str] = (), past_only: bool = True
+    source: Any,
+    target: str,
+    data: Data,
+    split: TagSplit,
+    *,
+    labels: Sequence[str] = (),
+    past_only: bool = True,
+    tokenizer: str | None = None,
 ) -> TagLog:
     """Read a log, divide its entities, and learn the fields and the labels of the training entities.
 
@@ -91,6 +103,7 @@ def read_to_learn(
         split: which entities train, choose and judge.
         labels: in their order; empty takes those of the training entities, sorted.
         past_only: leave out fields of text that look at the next token.
+        tokenizer: pretrained encoder for which events are written as words; None for none.
 
     Raises:
         DataError: if the column is absent, is no label, or training knows fewer than two labels.
@@ -108,7 +121,8 @@ def read_to_learn(
     encoder.schema = _without(encoder.schema, target, split.column)
     trained = np.unique(codes[np.repeat(part == "train", bare.lengths)])
     order = _in_order([names[code] for code in trained if code >= 0], labels, target)
-    learned = TagEncoder(encoder, target, order, has_times=not said)
+    words = None if tokenizer is None else EventWords.learn(rows, _word_fields(data, target, bool(said)), tokenizer)
+    learned = TagEncoder(encoder, target, order, has_times=not said, words=words)
     tagged, notes = _tagged(learned, rows, names, codes)
     return TagLog(log, rows.entities, learned, tagged, part, (*said, *log.notes, *notes), split.sentence())
 
@@ -138,6 +152,18 @@ def in_log_order(found: TagLog, columns: Sequence[pl.Series]) -> pl.DataFrame:
     frame = frame.join(number, on=schema.entity, how="left").sort("_entity", schema.time, "_row")
     assert frame.height == len(found.rows.labels), (frame.height, len(found.rows.labels))
     return frame.with_columns(columns).sort("_row").drop("_entity", "_row")
+
+
+def _word_fields(data: Data, target: str, is_text: bool) -> tuple[str, ...]:
+    """Return the fields whose values are the words of an event."""
+    fields = data.word_fields or (("token",) if is_text else ())
+    if not fields:
+        raise ConfigError(
+            "A pretrained encoder reads words: name the fields of the log whose values are words with words= (--words)."
+        )
+    if target in fields:
+        raise ConfigError(f"words names '{target}', which is the label; name what an event is before it is tagged.")
+    return fields
 
 
 def _opened(source: Any, split: TagSplit, *, past_only: bool) -> tuple[Any, TagSplit, tuple[str, ...]]:
@@ -240,7 +266,10 @@ def _tagged(encoder: TagEncoder, rows: LogRows, names: list[str], codes: np.ndar
     unknown = [name for name in names if name not in set(known)]
     place = {name: number for number, name in enumerate([*known, *unknown])}
     table = np.array([*(place[name] for name in names), -1], dtype=np.int32)
-    tagged = Tagged(encode_histories(encoder.events, rows), table[codes], (*known, *unknown), len(known))
+    histories = encode_histories(encoder.events, rows)
+    if encoder.words is not None:
+        histories = replace(histories, ids={**histories.ids, **encoder.words.pieces(rows)})
+    tagged = Tagged(histories, table[codes], (*known, *unknown), len(known))
     n_missing = len(codes) - tagged.n_labelled
     notes = []
     if n_missing:

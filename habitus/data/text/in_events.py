@@ -1,0 +1,114 @@
+"""A text inside an event (the title of an item, a search query, the description of a payment) as a few token ids.
+
+    title "The Lion King (1994)"  ->  title 17, title ·2 402, title ·3 88, ...      PAD behind the last token
+
+The first tokens of each event's text become ids under the field's own name and numbered names beside it, so that all
+that reads ids reads them; the embedding shares one table among them and takes their mean (`backbones/embed.py`). Every
+distinct text is cut once, and texts that training never saw are made of the same tokens. A missing text is MISSING.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from habitus.data.text.tokens import TextVocabulary
+from habitus.fields.category import MISSING, N_RESERVED, PAD, Vocabulary, as_category_strings
+from habitus.fields.text import Text
+
+_MARK = " ·"
+
+
+@dataclass
+class EventText(TextVocabulary):
+    """The tokens of a `Text` field of events; arguments as of `TextVocabulary`.
+
+    >>> titles = EventText.learn(Text(min_count=1, most=2), pl.Series(["The Lion King", "The King"]), np.array([3, 1]))
+    >>> titles.values, titles.encode(pl.Series(["King of the Hill", None])).tolist()
+    (['the', 'lion', 'king'], [[5, 1], [2, 0]])
+    """
+
+    @classmethod
+    def fit(cls, spec: Text, values: pl.Series | Iterable[pl.Series]) -> EventText:  # type: ignore[override]
+        """Learn from the texts of training events, String (E,) or chunks of it."""
+        chunks = [values] if isinstance(values, pl.Series) else list(values)
+        texts = pl.concat([as_category_strings(chunk).alias("text") for chunk in chunks]).drop_nulls()
+        counted = texts.value_counts(sort=True, name="n")
+        return cls.learn(spec, counted["text"], counted["n"].to_numpy())
+
+    @classmethod
+    def learn(cls, spec: Text, texts: pl.Series, counts: np.ndarray) -> EventText:
+        """Learn from distinct texts and how often each was seen."""
+        if spec.is_pretrained or spec.tokenizer == "subwords":
+            learned = TextVocabulary.fit(spec, texts)
+            return cls(spec, learned.values, learned.counts, learned.document)
+        every = TextVocabulary.fit(Text(spec.tokenizer, 2**31, 1, spec.lower, spec.clean), texts)
+        ids = every.encode_texts(texts)
+        total = np.bincount(ids.values, np.repeat(counts, ids.lengths), minlength=every.size)[N_RESERVED:]
+        order = np.argsort(-total, kind="stable")
+        kept = order[total[order] >= spec.min_count][: spec.vocabulary_size]
+        return cls(spec, [every.values[i] for i in kept], total[kept].astype(int).tolist())
+
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """Return ids of the first tokens of each text, int32 (E, K)."""
+        texts = as_category_strings(values).rename("text")
+        distinct = texts.unique(maintain_order=True)
+        ids = self.encode_texts(distinct.fill_null(""), self.spec.most)
+        table = np.full((len(distinct), self.spec.most), PAD, dtype=np.int32)
+        row = np.repeat(np.arange(len(distinct)), ids.lengths)
+        table[row, np.arange(len(row)) - np.repeat(ids.offsets[:-1], ids.lengths)] = ids.values
+        table[ids.lengths == 0, 0] = MISSING
+        place = pl.DataFrame({"text": distinct}).with_row_index("_place")
+        found = texts.to_frame().join(place, on="text", how="left", maintain_order="left", nulls_equal=True)["_place"]
+        return np.asarray(table[found.to_numpy().astype(np.int64)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for the bundle."""
+        return super().to_json() | {"kind": "text of events"}
+
+    def piece_names(self, name: str) -> list[str]:
+        """Return the names under which the tokens of a field stand, the field's own first."""
+        return [name, *(f"{name}{_MARK}{number}" for number in range(2, self.spec.most + 1))]
+
+
+def field_of(piece: str) -> str:
+    """Return the field that a name of ids belongs to.
+
+    >>> field_of("title ·2"), field_of("title")
+    ('title', 'title')
+    """
+    stem, mark, number = piece.rpartition(_MARK)
+    return stem if mark and number.isdigit() else piece
+
+
+def pieces_of(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of the tokens of each field that is a text, in order.
+
+    >>> pieces_of(["item", "title", "title ·2"])
+    {'title': ['title', 'title ·2']}
+    """
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(field_of(name), []).append(name)
+    return {stem: own for stem, own in found.items() if len(own) > 1}
+
+
+def encoded_fields(fields: Mapping[str, Vocabulary | object], column: object) -> dict[str, np.ndarray]:
+    """Return the arrays of every field, those of a text one a token.
+
+    Args:
+        fields: fitted, by name.
+        column: gives the values of a field, by its name.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, fitted in fields.items():
+        values = fitted.encode(column(name))  # type: ignore[attr-defined,operator]
+        if isinstance(fitted, EventText):
+            found |= {one: np.ascontiguousarray(values[:, i]) for i, one in enumerate(fitted.piece_names(name))}
+        else:
+            found[name] = values
+    return found

@@ -1,0 +1,315 @@
+"""`EmbedModel`: a vector for a text or a history; see `tasks/embed.py` for what is learned and judged.
+
+    table of texts (or a log) -> units -> train -> rivals -> judge
+    embed(texts) -> vectors; `model/text_search.py` searches among them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from habitus.baselines.embed import EMBED_RIVALS
+from habitus.data.embed.events import history_rows
+from habitus.data.embed.read import EmbedTable, encode_column, read_to_judge, read_to_learn
+from habitus.data.embed.rows import EmbedEncoder, EmbedRows
+from habitus.data.encode import EncodedSequences, Encoder
+from habitus.data.examples import derive_examples
+from habitus.data.options import Data
+from habitus.data.sequence import build_sequences
+from habitus.data.split import Split
+from habitus.data.text.table import TEXT_ID, read_texts
+from habitus.errors import ConfigError, DataError, did_you_mean
+from habitus.fields.schema import Schema
+from habitus.model.embed_panels import embed_panels
+from habitus.model.labelled_text import data_for
+from habitus.model.task_model import TaskModel
+from habitus.prepared import read_log
+from habitus.prepared_task import PreparedTask
+from habitus.tasks.embed import Embed
+from habitus.tasks.embed_network import EmbedNetwork, embedded
+from habitus.tasks.network import Inputs
+from habitus.tasks.pretrain import Pretrain
+from habitus.training import Study, TrainingResult
+from habitus.training.embed import EmbedStudy, HistoryStudy, answered
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """What the network of an `Embed` reads besides the fields, and its rivals.
+
+    Args:
+        use_time: read age, gap, hour and weekday of events; None: of histories yes, of texts there are none.
+        value_dropout: share of category values (of texts: tokens) read as UNKNOWN in training.
+        slices: of histories: slices drawn from each in an epoch.
+        shortest: of histories: fewest events in a slice.
+        baselines: rivals that are fitted beside the model.
+    """
+
+    use_time: bool | None = None
+    value_dropout: float = 0.0
+    slices: int = 4
+    shortest: int = 5
+    baselines: tuple[str, ...] = tuple(EMBED_RIVALS)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value_dropout < 1:
+            raise ConfigError(f"value_dropout={self.value_dropout} is a share: 0 or more and below 1.")
+        for name in self.baselines:
+            if name not in EMBED_RIVALS:
+                raise ConfigError(f"There is no baseline '{name}'; {did_you_mean(name, EMBED_RIVALS)}")
+
+
+class EmbedModel(TaskModel, tasks=(Embed,)):
+    """A `SequenceModel` that gives vectors; see there for the arguments.
+
+    >>> from habitus.model.base import SequenceModel
+    >>> SequenceModel(Embed("score"), data=Data(text="one,two")).sources
+    ('examples',)
+    """
+
+    split_kind = Split
+    options_kind = EmbedOptions
+    data_kind = Data
+    encoder_kind = EmbedEncoder
+    rival_kinds = EMBED_RIVALS
+    reads_text = True
+
+    task: Embed
+    data: Data
+    split: Split
+    options: EmbedOptions
+    network_: EmbedNetwork
+    encoder_: EmbedEncoder
+
+    def __init__(self, task: Embed, backbone: Any | None = None, *, data: Data | None = None, **parts: Any) -> None:
+        data = data or Data()
+        if backbone is None:
+            backbone = self.backbone_from({"name": "transformer", **self.backbone_defaults(task, "transformer", data)})
+        super().__init__(task, backbone, data=data_for(backbone, data), **parts)
+
+    @classmethod
+    def backbone_defaults(cls, task: Embed, name: str, data: Any = None) -> Mapping[str, Any]:
+        """Return that states are pooled by their mean, and that texts are read in both directions."""
+        if name == "pretrained":
+            return {}
+        if data is None or not data.reads_text:
+            return {"pooling": "mean"}
+        ways = {"causal": False, "time_aware": False} if name == "transformer" else {"bidirectional": True}
+        return {"pooling": "mean", **ways}
+
+    @property
+    def sources(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What `fit` and `evaluate` read: a table of texts, or a log."""
+        return ("examples",) if self.data.text is not None else ("events",)
+
+    # -- reading
+
+    def prepare(self, source: Any) -> PreparedTask:
+        """Read, divide, and learn tokens or fields of the training part.
+
+        Args:
+            source: a table of texts where `data.text` names their columns, else a log.
+        """
+        if self.data.text is None:
+            return self._prepare_events(source)
+        found = read_to_learn(source, self.task.target, self.data, self.split)
+        self.task.refuse_kind(found.rows.kind)
+        return self._prepared(found)
+
+    def read(self, source: Any) -> PreparedTask:
+        """Read a table of texts, or a log, for a fitted model."""
+        if self.data.text is not None:
+            return self._prepared(read_to_judge(self.encoder_, source, self.task.target, self.data))
+        keys, encoded, notes, rejects = self._read_events(source)
+        part, who = np.full(len(encoded), "given"), keys.to_series(0).cast(pl.String).alias("key")
+        return PreparedTask(
+            self._label, self.encoder_, history_rows(encoded), part, who, notes=tuple(notes), rejects=rejects
+        )
+
+    def fit_prepared(self, prepared: PreparedTask, **rest: Any) -> EmbedModel:
+        """Train on what `prepare` made; the task takes over what the data says."""
+        self.task = replace(self.task, kind=prepared.encoder.kind)
+        super().fit_prepared(prepared, **rest)
+        return self
+
+    # -- answering
+
+    def embed(self, what: Any, *, size: int | None = None) -> np.ndarray:
+        """Return vectors of length one, float32 (n, D).
+
+        Args:
+            what: of a model of texts: a list or column of texts; of a model of histories: a log, whose entities come
+                in the order of `embed_table`.
+            size: cut the vectors to this width; good for the `sizes` that were learned.
+        """
+        self._require_fitted()
+        if self.data.text is None:
+            return self.embed_table(what, size=size)[1]
+        if isinstance(what, str):
+            raise ConfigError("embed(texts) takes a list of texts; for one text give [text].")
+        texts = what if isinstance(what, pl.Series) else pl.Series([*what], dtype=pl.String)
+        if texts.dtype != pl.String:
+            raise DataError(f"embed(texts) takes texts, and these are {texts.dtype}.")
+        return self._vectors(self._encode(texts)[0], size)
+
+    def embed_table(self, source: Any, column: str | None = None, *, size: int | None = None) -> tuple[pl.DataFrame, np.ndarray]:
+        """Return which row or entity each vector is of, and the vectors, float32 (n, D).
+
+        Args:
+            source: a table of texts, or a log.
+            column: of the table, with the texts; None takes the first one of the fit.
+            size: cut the vectors to this width.
+        """
+        self._require_fitted()
+        if self.data.text is None:
+            keys, encoded, notes, self.rejects_ = self._read_events(source)
+            self.notes_ = tuple(notes)
+            return keys, self._vectors(encoded, size)
+        found = read_texts(source, replace(self.data, text=column or self.data.texts[0]), schema=self._schema)
+        encoded, notes = self._encode(found.texts.to_series())
+        self.notes_, self.rejects_ = (*found.examples.notes, *notes), found.examples.rejects
+        return found.keys, self._vectors(encoded, size)
+
+    def predict(self, source: Any, *args: Any, **kwargs: Any) -> pl.DataFrame:
+        """Answer a table or a log.
+
+        Returns:
+            Of two columns of texts: `row` and `similarity`, the cosine from -1 to 1. Else `row` or the entity and the
+            vector, `vector_0` and so on.
+        """
+        self._require_fitted()
+        if len(self.data.texts) != 2:
+            keys, vectors = self.embed_table(source)
+            return keys.hstack(vector_columns(vectors))
+        found = read_texts(source, self.data, schema=self._schema)
+        encoded = [self._encode(column) for column in found.texts.get_columns()]
+        self.notes_ = tuple(dict.fromkeys([*found.examples.notes, *encoded[0][1], *encoded[1][1]]))
+        self.rejects_ = found.examples.rejects
+        left, right = (self._vectors(rows, None) for rows, _ in encoded)
+        return found.keys.with_columns(pl.Series("similarity", (left * right).sum(1)))
+
+    def truth(self, rows: EmbedRows) -> EmbedRows:
+        """Return the units themselves: they carry what is true."""
+        return rows
+
+    def answer(self, rows: EmbedRows) -> np.ndarray:
+        """Return cosines or ranks, (n,)."""
+        return answered(self.network_, rows)
+
+    def panels(self, rows: EmbedRows, truth: EmbedRows, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return what the report shows: units right and wrong, and the vectors in two dimensions."""
+        return embed_panels(self.encoder_, rows, answers, embedded(self.network_, rows.left))
+
+    # -- inside
+
+    def _prepared(self, found: EmbedTable) -> PreparedTask:
+        rows = found.rows
+        facts = {
+            "units": rows.kind,
+            "n": len(rows),
+            "n_tokens": int(rows.left.offsets[-1]) + (0 if rows.right is rows.left else int(rows.right.offsets[-1])),
+            "sizes": dict(found.encoder.inner.sizes),
+            "split": self.split.sentence(),
+        }
+        return PreparedTask(
+            found.source, found.encoder, rows, found.part, found.keys, facts, (), found.notes, found.rejects
+        )
+
+    def _prepare_events(self, events: Any) -> PreparedTask:
+        if self.task.target:
+            raise ConfigError(
+                f"target='{self.task.target}' means nothing for a log, whose histories are told apart by themselves; "
+                "leave it out, or name columns of texts with text= (--text)."
+            )
+        self.task.refuse_kind("events")
+        self.data.refuse_sources(events)
+        log = read_log(events, self.data)
+        examples = derive_examples(log)
+        frame, schema = examples.frame, examples.schema
+        part = self.split.assign(frame, schema.entity, schema.cutoff)
+        sequences = build_sequences(log, examples, max_length=self.data.max_length)
+        inner = Encoder.fit(sequences, part == "train")
+        rows = history_rows(inner.encode(sequences))
+        facts = {"units": "events", "n": len(rows), "n_events": int(rows.left.offsets[-1] + rows.right.offsets[-1]),
+                 "sizes": dict(inner.sizes), "split": self.split.sentence()}  # fmt: skip
+        keys = frame[schema.entity].cast(pl.String).alias("key")
+        notes = tuple([*log.notes, *examples.notes])
+        return PreparedTask(
+            log.source, EmbedEncoder("events", inner), rows, part, keys, facts, (), notes, log.rejects
+        )
+
+    def _read_events(self, events: Any) -> tuple[pl.DataFrame, EncodedSequences, list[str], Any]:
+        self.data.refuse_sources(events)
+        inner = self.encoder_.inner
+        log = read_log(events, self.data, inner.schema)
+        self._label = log.source
+        examples = derive_examples(log)
+        sequences = build_sequences(log, examples, max_length=self.data.max_length)
+        keys = examples.frame.select(examples.schema.entity)
+        return keys, inner.encode(sequences), [*log.notes], log.rejects
+
+    @property
+    def _schema(self) -> Schema:
+        return Schema(entity=self.data.entity or TEXT_ID, time="timestamp", cutoff=self.data.cutoff)
+
+    def _encode(self, texts: pl.Series) -> tuple[EncodedSequences, list[str]]:
+        return encode_column(self.encoder_.inner, texts.fill_null(""), self.data.max_length)
+
+    def _vectors(self, encoded: EncodedSequences, size: int | None) -> np.ndarray:
+        if size is not None and not 1 <= size <= self.network_.size:
+            raise ConfigError(f"size={size} is not within 1 and {self.network_.size}, the width of the vectors.")
+        return embedded(self.network_, encoded, size)
+
+    def _build_network(self) -> EmbedNetwork:
+        inner = self.encoder_.inner
+        use_time = self.data.text is None if self.options.use_time is None else self.options.use_time
+        return EmbedNetwork(
+            Inputs(inner.sizes, inner.knots, {}, {}, inner.groups),
+            self.backbone,
+            self.task,
+            use_time=use_time,
+            value_dropout=self.options.value_dropout,
+        )
+
+    def _train(self, study: Study, **how: Any) -> TrainingResult:
+        """Train, unless nothing can be: a pretrained encoder that is held still is judged as it is."""
+        if any(one.requires_grad for one in self.network_.parameters()):
+            return super()._train(study, **how)
+        found = study.validate(self.network_)
+        record = {"epoch": 1, "step": 0, "seconds": 0.0, "train_loss": found["validation_loss"], **found}
+        n_weights = sum(one.numel() for one in self.network_.parameters())
+        return TrainingResult([record | {"is_best": True}], 1, 0.0, 0.0, n_weights, torch.get_num_threads(), None)
+
+    def _study(self, train_rows: EmbedRows, validation_rows: EmbedRows) -> Study:
+        if train_rows.kind != "events":
+            return EmbedStudy(self.task, self.encoder_, train_rows, validation_rows)
+        options = self.options
+        slices = Pretrain(
+            "contrastive", slices=options.slices, shortest=options.shortest, temperature=self.task.temperature
+        )
+        return HistoryStudy(self.task, slices, train_rows, validation_rows, self.data.max_length)
+
+    def _refuse_parts_of_others(self) -> None:
+        super()._refuse_parts_of_others()
+        if self.data.words is not None:
+            raise ConfigError("words= writes out events; embed reads texts (text=, --text) or events as they are.")
+        if self.data.text is not None and self.options.use_time:
+            raise ConfigError("use_time=true reads when events were, which texts do not say; leave it out.")
+        if self.data.history != "latest":
+            raise ConfigError("history='windows' gives several vectors an entity; leave it out.")
+
+
+def vector_columns(vectors: np.ndarray) -> pl.DataFrame:
+    """Return one column a dimension, `vector_0` and so on.
+
+    >>> vector_columns(np.array([[0.6, 0.8]])).columns
+    ['vector_0', 'vector_1']
+    """
+    return pl.DataFrame({f"vector_{number}": vectors[:, number] for number in range(vectors.shape[1])})
+

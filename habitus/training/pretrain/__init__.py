@@ -1,0 +1,14 @@
+"""What pretraining learns from: slices of histories, one study an objective."""
+
+from habitus.training.pretrain.contrastive import ContrastiveStudy
+from habitus.training.pretrain.following import FollowingStudy
+from habitus.training.pretrain.masked import MaskedStudy
+from habitus.training.pretrain.slices import SliceStudy
+
+STUDIES: dict[str, type[SliceStudy]] = {
+    "next": FollowingStudy,
+    "masked": MaskedStudy,
+    "contrastive": ContrastiveStudy,
+}
+
+__all__ = ["STUDIES", "ContrastiveStudy", "FollowingStudy", "MaskedStudy", "SliceStudy"]
