@@ -48,25 +48,33 @@ class Cost:
 def measured():
     """Yield a `Cost` that is filled when the block ends."""
     cost, done = Cost(), threading.Event()
+    before = {pid: _cpu_s(pid) for pid in _own_processes()}
+    latest = dict(before)  # a process that ends keeps what it was last seen with
+
+    def look():
+        pids = _own_processes()
+        latest.update({pid: _cpu_s(pid) or latest.get(pid, 0.0) for pid in pids})
+        cost.peak_mib = max(cost.peak_mib, sum(map(_resident_mib, pids)))
 
     def watch():
         while not done.wait(1.0):
-            cost.peak_mib = max(cost.peak_mib, _of_all(_resident_mib))
+            look()
 
     watcher = threading.Thread(target=watch, daemon=True)
-    began, cpu = time.monotonic(), _of_all(_cpu_s)
+    began = time.monotonic()
     watcher.start()
     try:
         yield cost
     finally:
-        cost.wall_s, cost.cpu_s = time.monotonic() - began, _of_all(_cpu_s) - cpu
-        cost.peak_mib = max(cost.peak_mib, _of_all(_resident_mib))
+        cost.wall_s = time.monotonic() - began
         done.set()
         watcher.join()
+        look()
+        cost.cpu_s = sum(spent - before.get(pid, 0.0) for pid, spent in latest.items())
 
 
-def _of_all(figure):
-    """Return the sum of a figure over this process and all below it."""
+def _own_processes():
+    """Return the numbers of this process and all below it."""
     parents = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -78,7 +86,7 @@ def _of_all(figure):
     while found != len(below):
         found = len(below)
         below |= {pid for pid, parent in parents.items() if parent in below}
-    return sum(figure(pid) for pid in below)
+    return below
 
 
 def _cpu_s(pid):
@@ -86,7 +94,7 @@ def _cpu_s(pid):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return sum(int(value) for value in fields[11:15]) / _TICK  # own, and that of children that ended
+    return sum(int(value) for value in fields[11:13]) / _TICK
 
 
 def _resident_mib(pid):

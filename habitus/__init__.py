@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from habitus.data.series.table import SeriesData
     from habitus.data.simulate import simulate_installs
     from habitus.data.speech_split import SpeechSplit
-    from habitus.data.split import Split
+    from habitus.data.split import PretrainSplit, Split
     from habitus.data.tags.split import TagSplit
     from habitus.data.utterances import SpeechData
     from habitus.fields import Category, Number, Schema
@@ -42,10 +42,12 @@ if TYPE_CHECKING:
     from habitus.model.embed import EmbedOptions
     from habitus.model.forecast import ForecastOptions
     from habitus.model.generate_pairs import GenerateOptions
+    from habitus.model.pretrain_options import PretrainOptions
     from habitus.model.tag import TagOptions
     from habitus.model.text_search import TextIndex
     from habitus.model.transcribe import SpeechOptions
     from habitus.tasks import Classify, Embed, Forecast, Generate, NextEvent, Regress, Sampling, Tag, Transcribe
+    from habitus.tasks.pretrain import Pretrain
     from habitus.tasks.rules import After, Never, NoImmediateRepeat, Once, Only
     from habitus.training import Training
 
@@ -75,6 +77,9 @@ __all__ = [
     "NextOptions",
     "TagSplit",
     "TagOptions",
+    "Pretrain",
+    "PretrainSplit",
+    "PretrainOptions",
     "Transcribe",
     "SpeechData",
     "SpeechSplit",
@@ -120,6 +125,9 @@ _HOMES = {
     "Tag": "habitus.tasks",
     "TagSplit": "habitus.data.tags.split",
     "TagOptions": "habitus.model.tag",
+    "Pretrain": "habitus.tasks.pretrain",
+    "PretrainSplit": "habitus.data.split",
+    "PretrainOptions": "habitus.model.pretrain_options",
     "Transcribe": "habitus.tasks",
     "SpeechData": "habitus.data.utterances",
     "SpeechSplit": "habitus.data.speech_split",

@@ -8,9 +8,10 @@ from polars.testing import assert_frame_equal
 import habitus as hb
 from habitus.backbones.pretrained import Pretrained
 from habitus.training import Training
+from tests.tiny_bert import tiny_bert
 
 QUICK = Training(epochs=1, batch_tokens=512, threads=1, tracker=None)
-WORDS = np.array("red blue green cat dog fish runs sleeps eats".split())
+WORDS = np.array(["red", "blue", "green", "cat", "dog", "fish", "runs", "sleeps", "eats"])
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,7 @@ def test_matryoshka_vectors_are_cut_and_of_length_one(table):
 
 
 def test_a_pretrained_encoder_is_judged_as_it_is_or_fine_tuned(table, tmp_path):
-    from tiny_bert import tiny_bert
-
+    pytest.importorskip("transformers")
     folder = tiny_bert(tmp_path / "bert")
     data = hb.Data(text="one,two", max_length=32)
     still = hb.SequenceModel(hb.Embed("score"), Pretrained(folder, frozen=True), data=data, training=QUICK).fit(table)
@@ -102,6 +102,19 @@ def test_mistakes_are_sentences(table):
     model = make(hb.Embed("score")).fit(table)
     with pytest.raises(hb.ConfigError, match="takes a list of texts"):
         model.embed("red cat")
+
+
+def test_the_vectors_of_a_text_stand_beside_each_event(table, monkeypatch):
+    model = make(hb.Embed(), "one").fit(table)
+    log = pl.DataFrame({"user_id": list("aabb"), "title": [table["one"][0], None, "quite new", table["one"][0]]})
+    found = model.with_vectors(log, "title", size=3)
+    wanted = model.embed([table["one"][0], "", "quite new", table["one"][0]], size=3)
+    np.testing.assert_allclose(found.select(pl.selectors.contains("_vector_")).to_numpy(), wanted, atol=1e-5)
+    assert found.columns == ["user_id", "title", *(f"title_vector_{d}" for d in range(3))]
+    monkeypatch.setattr(type(model), "embed", None)  # all texts are known now
+    assert_frame_equal(model.with_vectors(log, "title", size=3), found)
+    with pytest.raises(hb.DataError, match="has a column 'title_vector_0' already"):
+        model.with_vectors(found, "title", size=3)
 
 
 def test_an_empty_and_an_unknown_text_have_a_vector(table):

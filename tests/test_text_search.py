@@ -14,7 +14,7 @@ from habitus.training import Training
 @pytest.fixture(scope="module")
 def model():
     rng = np.random.default_rng(0)
-    words = np.array("red blue green cat dog fish runs sleeps eats".split())
+    words = np.array(["red", "blue", "green", "cat", "dog", "fish", "runs", "sleeps", "eats"])
     texts = [" ".join(rng.choice(words, rng.integers(2, 6))) for _ in range(80)]
     return hb.SequenceModel(
         hb.Embed(),

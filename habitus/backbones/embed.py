@@ -157,6 +157,7 @@ class EventEmbedding(nn.Module):
         ids = torch.stack([*pieces], dim=-1)
         ids = self._dropped(ids) if name in self._sparse else ids
         table = self.categories[module_key(name)].weight
+        assert isinstance(table, Tensor), type(table)
         means = functional.embedding_bag(ids.flatten(0, -2), table, mode="mean", padding_idx=PAD)
         return means.view(*ids.shape[:-1], -1)
 

@@ -15,7 +15,8 @@ from habitus.errors import ConfigError
 
 EMBED = "embed"
 Examples = Annotated[
-    str | None, typer.Option(help="Table of texts, one or two columns of them, and perhaps a target.", show_default=False)
+    str | None,
+    typer.Option(help="Table of texts, one or two columns of them, and perhaps a target.", show_default=False),
 ]
 Events = Annotated[
     str | None,
@@ -62,13 +63,12 @@ def fit_embed(
     """Train a model that gives texts, or histories of a log, vectors that are close where they mean the same.
 
     Scored pairs are judged by rank correlation, all else by how early the right one is found, beside TF-IDF and means
-    of word vectors. Writes the model, metrics.json and report.html into the folder.
+    of word vectors. With --events in place of --text, entities of a log get vectors. Writes the model, metrics.json and
+    report.html into the folder.
 
     Example:
 
         habitus fit embed --text sentence1,sentence2 --target score --examples pairs.csv --out runs/alike
-
-        habitus fit embed --events installs.parquet --out runs/users
     """
     run_fit(EMBED, with_sizes(run), _sources(examples, events))
 
@@ -114,7 +114,7 @@ def embed(
     if model.task.name not in (EMBED, "classify", "regress", "pretrain"):
         raise ConfigError(f"A model of the task '{model.task.name}' gives no vectors; fit one with habitus fit embed.")
     keys, vectors, told, rejects = _embedded(model, text, examples, events, size)
-    from habitus.model.embed import vector_columns
+    from habitus.model.text_vectors import vector_columns
 
     paths = [write_scores(keys.hstack(vector_columns(vectors)), out)]
     if rejects is not None and rejects.total:

@@ -25,7 +25,10 @@ def load_model(folder: Path) -> SequenceModel:
     resolve_bundle(folder)
     from habitus.model import load
 
-    return load(folder)
+    model = load(folder)
+    if model.task.name == "pretrain":
+        model.predict(None)  # says that there is nothing to ask
+    return model
 
 
 def moment(text: str) -> datetime:

@@ -39,7 +39,9 @@ def search(
     judged: Annotated[
         str | None, typer.Option(help="Table of questions and their answers that chooses the threshold.")
     ] = None,
-    precision: Annotated[float, typer.Option(help="Share of the answers given that shall be right, for --judged.")] = 0.9,
+    precision: Annotated[
+        float, typer.Option(help="Share of the answers given that shall be right, for --judged.")
+    ] = 0.9,
     approximate: Annotated[bool, typer.Option("--approximate", help="Search by a graph; needs habitus[ann].")] = False,
     size: Size = None,
     index: Annotated[Path | None, typer.Option(help="Saved index, in place of --corpus.")] = None,
@@ -55,8 +57,6 @@ def search(
     Example:
 
         habitus search runs/alike --corpus faq.csv --text question --query "Where is my card?" --k 5
-
-        habitus search runs/alike --corpus faq.csv --text question --answer answer --judged asked.csv --query "Where?"
     """
     if out is not None:
         refuse_format(out)

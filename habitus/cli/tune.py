@@ -18,7 +18,7 @@ import typer
 
 from habitus.cli import options as opt
 from habitus.cli.fit import read_start, refuse_file
-from habitus.cli.help import command_line
+from habitus.cli.help import command_line, example_of
 from habitus.cli.output import note, table
 from habitus.cli.settings import Settings, build_plan, read_settings, with_preset
 
@@ -31,15 +31,6 @@ SpaceFile = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="TOML file of what is searched: lists or ranges in [backbone], [training], [options]."),
 ]
-_EXAMPLES = {
-    "classify": "--events installs.parquet --examples labels.parquet --target risk",
-    "regress": "--events purchases.parquet --examples amounts.parquet --target amount",
-    "next-event": "--events events.parquet --item item_id",
-    "tag": "--events answers.parquet --target correct --label-history",
-    "generate": "--pairs pairs.tsv",
-    "transcribe": "--audio recordings --transcripts transcripts.csv",
-    "forecast": "--series traffic.csv --value volume",
-}
 _SHOWN = 10
 
 
@@ -68,9 +59,15 @@ def tuning(task: str, fit: Any) -> Callable[..., None]:
         f"Search the options of `habitus fit {task}` and fit the best.\n\n"
         "Trials are judged on the validation part; the test part is looked at once, by the best model. Writes "
         "trials.json, best.toml, tune.html and the run of the best model into the folder.\n\nExample:\n\n    "
-        f"habitus tune {task} {_EXAMPLES.get(task, '')} --trials 30 --out runs/tuned"
+        f"{_example(task, fit.undecorated)}"
     )
     return opt.fits(fit.flags)(command)
+
+
+def _example(task: str, fit: Any) -> str:
+    """Return the last example of a `fit` command, as one of a search."""
+    words = example_of(fit.__doc__).rpartition(f"habitus fit {task}")[2]
+    return f"habitus tune {task} --trials 30{words}"
 
 
 def build_model(settings: Settings, chosen: Mapping[str, Mapping[str, Any]]) -> SequenceModel:
@@ -124,6 +121,10 @@ def _settings(task: str, run: opt.Run, values: Mapping[str, Any]) -> Settings:
         from habitus.cli.tag import with_text_defaults
 
         run = with_text_defaults(values["events"], run)
+    if task == "embed":
+        from habitus.cli.embed import with_sizes
+
+        run = with_sizes(run)
     settings = read_settings(run.config, run.given, task, run.flags)
     read_start(values.get("start"), settings)
     return with_preset(settings, values.get("preset"))

@@ -156,7 +156,9 @@ def _by_position(position: np.ndarray, validation: float, test: float) -> np.nda
 class PretrainSplit(Split):
     """Divide entities for pretraining: it needs no test part, and few histories choose the best epoch.
 
-    With the examples, the shares and the seed of a later fit, `test` leaves out whole the entities that judge there.
+    Args:
+        validation: share of entities that chooses the best epoch.
+        test: share that is left out whole; with the examples and the seed of a later fit, the entities that judge it.
 
     >>> PretrainSplit().test
     0.0

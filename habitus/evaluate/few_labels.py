@@ -109,7 +109,7 @@ def run_curve(
     answers: dict[float, dict[str, list[np.ndarray]]] = {share: {} for share in shares}
     counts: dict[float, list[dict[str, int]]] = {share: [] for share in shares}
     first = next(iter(contenders.values()))
-    rows, target = _test(first.prepared)
+    _, target = _test(first.prepared)
     for share in shares:
         for seed in seeds:
             part = labelled_part(first.prepared, share, seed)

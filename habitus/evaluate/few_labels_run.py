@@ -64,7 +64,7 @@ def few_labels_run(
         raise ConfigError(f"A label curve needs a test part and a seed or more (test={split.test}, seeds={n_seeds}).")
     out, began = Path(out), time.monotonic()
     shared = {"data": data, "split": split, "training": replace(training or Training(), tracker=None)}
-    shared["options"] = options or Options()  # type: ignore[assignment]
+    shared["options"] = options or Options()
     prepared = prepare(task, events, examples, data, split)
     contenders = {name: Contender(_maker(task, one, shared), prepared) for name, one in backbones.items()}
     notes: list[str] = []

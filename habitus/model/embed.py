@@ -1,7 +1,7 @@
 """`EmbedModel`: a vector for a text or a history; see `tasks/embed.py` for what is learned and judged.
 
-    table of texts (or a log) -> units -> train -> rivals -> judge
-    embed(texts) -> vectors; `model/text_search.py` searches among them
+table of texts (or a log) -> units -> train -> rivals -> judge
+embed(texts) -> vectors; `model/text_search.py` searches among them
 """
 
 from __future__ import annotations
@@ -15,21 +15,20 @@ import polars as pl
 import torch
 
 from habitus.baselines.embed import EMBED_RIVALS
-from habitus.data.embed.events import history_rows
 from habitus.data.embed.read import EmbedTable, encode_column, read_to_judge, read_to_learn
 from habitus.data.embed.rows import EmbedEncoder, EmbedRows
-from habitus.data.encode import EncodedSequences, Encoder
-from habitus.data.examples import derive_examples
+from habitus.data.encode import EncodedSequences
 from habitus.data.options import Data
-from habitus.data.sequence import build_sequences
 from habitus.data.split import Split
 from habitus.data.text.table import TEXT_ID, read_texts
 from habitus.errors import ConfigError, DataError, did_you_mean
 from habitus.fields.schema import Schema
+from habitus.model.attention_map import attention_panel
+from habitus.model.embed_histories import prepare_histories, read_entities, read_units
 from habitus.model.embed_panels import embed_panels
 from habitus.model.labelled_text import data_for
 from habitus.model.task_model import TaskModel
-from habitus.prepared import read_log
+from habitus.model.text_vectors import vector_columns, with_vectors
 from habitus.prepared_task import PreparedTask
 from habitus.tasks.embed import Embed
 from habitus.tasks.embed_network import EmbedNetwork, embedded
@@ -37,6 +36,8 @@ from habitus.tasks.network import Inputs
 from habitus.tasks.pretrain import Pretrain
 from habitus.training import Study, TrainingResult
 from habitus.training.embed import EmbedStudy, HistoryStudy, answered
+
+_MOST_WORDS = 16  # of a sentence whose attention the report shows
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,13 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
             source: a table of texts where `data.text` names their columns, else a log.
         """
         if self.data.text is None:
-            return self._prepare_events(source)
+            if self.task.target:
+                raise ConfigError(
+                    f"target='{self.task.target}' means nothing for a log, whose histories are told apart by "
+                    "themselves; leave it out, or name columns of texts with text= (--text)."
+                )
+            self.task.refuse_kind("events")
+            return prepare_histories(source, self.data, self.split)
         found = read_to_learn(source, self.task.target, self.data, self.split)
         self.task.refuse_kind(found.rows.kind)
         return self._prepared(found)
@@ -126,11 +133,7 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
         """Read a table of texts, or a log, for a fitted model."""
         if self.data.text is not None:
             return self._prepared(read_to_judge(self.encoder_, source, self.task.target, self.data))
-        keys, encoded, notes, rejects = self._read_events(source)
-        part, who = np.full(len(encoded), "given"), keys.to_series(0).cast(pl.String).alias("key")
-        return PreparedTask(
-            self._label, self.encoder_, history_rows(encoded), part, who, notes=tuple(notes), rejects=rejects
-        )
+        return read_units(self.encoder_, source, self.data)
 
     def fit_prepared(self, prepared: PreparedTask, **rest: Any) -> EmbedModel:
         """Train on what `prepare` made; the task takes over what the data says."""
@@ -158,7 +161,9 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
             raise DataError(f"embed(texts) takes texts, and these are {texts.dtype}.")
         return self._vectors(self._encode(texts)[0], size)
 
-    def embed_table(self, source: Any, column: str | None = None, *, size: int | None = None) -> tuple[pl.DataFrame, np.ndarray]:
+    def embed_table(
+        self, source: Any, column: str | None = None, *, size: int | None = None
+    ) -> tuple[pl.DataFrame, np.ndarray]:
         """Return which row or entity each vector is of, and the vectors, float32 (n, D).
 
         Args:
@@ -168,16 +173,29 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
         """
         self._require_fitted()
         if self.data.text is None:
-            keys, encoded, notes, self.rejects_ = self._read_events(source)
-            self.notes_ = tuple(notes)
+            keys, encoded, self.notes_, self.rejects_ = read_entities(self.encoder_, source, self.data)
             return keys, self._vectors(encoded, size)
         found = read_texts(source, replace(self.data, text=column or self.data.texts[0]), schema=self._schema)
         encoded, notes = self._encode(found.texts.to_series())
         self.notes_, self.rejects_ = (*found.examples.notes, *notes), found.examples.rejects
         return found.keys, self._vectors(encoded, size)
 
-    def predict(self, source: Any, *args: Any, **kwargs: Any) -> pl.DataFrame:
-        """Answer a table or a log.
+    def with_vectors(self, events: Any, column: str, *, size: int = 32) -> pl.DataFrame:
+        """Return a log with the vectors of one of its text columns beside it, `title_vector_0` and so on.
+
+        Args:
+            events: a log, read into memory.
+            column: its texts; each distinct one is embedded once, and remembered for the next call.
+            size: numbers of each vector that are kept, the first ones.
+
+        The new columns are plain numbers: any model reads them as fields of its events. Drop the text itself
+        (`Data(drop=(column,))`), or read its words as well.
+        """
+        self._require_fitted()
+        return with_vectors(self, events, column, size)
+
+    def predict(self, events: Any, *args: Any, **kwargs: Any) -> pl.DataFrame:
+        """Answer a table of texts, or a log.
 
         Returns:
             Of two columns of texts: `row` and `similarity`, the cosine from -1 to 1. Else `row` or the entity and the
@@ -185,9 +203,9 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
         """
         self._require_fitted()
         if len(self.data.texts) != 2:
-            keys, vectors = self.embed_table(source)
+            keys, vectors = self.embed_table(events)
             return keys.hstack(vector_columns(vectors))
-        found = read_texts(source, self.data, schema=self._schema)
+        found = read_texts(events, self.data, schema=self._schema)
         encoded = [self._encode(column) for column in found.texts.get_columns()]
         self.notes_ = tuple(dict.fromkeys([*found.examples.notes, *encoded[0][1], *encoded[1][1]]))
         self.rejects_ = found.examples.rejects
@@ -204,7 +222,11 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
 
     def panels(self, rows: EmbedRows, truth: EmbedRows, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return what the report shows: units right and wrong, and the vectors in two dimensions."""
-        return embed_panels(self.encoder_, rows, answers, embedded(self.network_, rows.left))
+        found = embed_panels(self.encoder_, rows, answers, embedded(self.network_, rows.left))
+        texts = rows.texts.to_series(0).fill_null("").to_list() if rows.texts.width else []
+        shown = next((text for text in texts if 2 < len(text.split()) <= _MOST_WORDS), None)
+        attention = None if shown is None else attention_panel(self, shown)
+        return found if attention is None else [*found, attention]
 
     # -- inside
 
@@ -220,39 +242,6 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
         return PreparedTask(
             found.source, found.encoder, rows, found.part, found.keys, facts, (), found.notes, found.rejects
         )
-
-    def _prepare_events(self, events: Any) -> PreparedTask:
-        if self.task.target:
-            raise ConfigError(
-                f"target='{self.task.target}' means nothing for a log, whose histories are told apart by themselves; "
-                "leave it out, or name columns of texts with text= (--text)."
-            )
-        self.task.refuse_kind("events")
-        self.data.refuse_sources(events)
-        log = read_log(events, self.data)
-        examples = derive_examples(log)
-        frame, schema = examples.frame, examples.schema
-        part = self.split.assign(frame, schema.entity, schema.cutoff)
-        sequences = build_sequences(log, examples, max_length=self.data.max_length)
-        inner = Encoder.fit(sequences, part == "train")
-        rows = history_rows(inner.encode(sequences))
-        facts = {"units": "events", "n": len(rows), "n_events": int(rows.left.offsets[-1] + rows.right.offsets[-1]),
-                 "sizes": dict(inner.sizes), "split": self.split.sentence()}  # fmt: skip
-        keys = frame[schema.entity].cast(pl.String).alias("key")
-        notes = tuple([*log.notes, *examples.notes])
-        return PreparedTask(
-            log.source, EmbedEncoder("events", inner), rows, part, keys, facts, (), notes, log.rejects
-        )
-
-    def _read_events(self, events: Any) -> tuple[pl.DataFrame, EncodedSequences, list[str], Any]:
-        self.data.refuse_sources(events)
-        inner = self.encoder_.inner
-        log = read_log(events, self.data, inner.schema)
-        self._label = log.source
-        examples = derive_examples(log)
-        sequences = build_sequences(log, examples, max_length=self.data.max_length)
-        keys = examples.frame.select(examples.schema.entity)
-        return keys, inner.encode(sequences), [*log.notes], log.rejects
 
     @property
     def _schema(self) -> Schema:
@@ -303,13 +292,3 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
             raise ConfigError("use_time=true reads when events were, which texts do not say; leave it out.")
         if self.data.history != "latest":
             raise ConfigError("history='windows' gives several vectors an entity; leave it out.")
-
-
-def vector_columns(vectors: np.ndarray) -> pl.DataFrame:
-    """Return one column a dimension, `vector_0` and so on.
-
-    >>> vector_columns(np.array([[0.6, 0.8]])).columns
-    ['vector_0', 'vector_1']
-    """
-    return pl.DataFrame({f"vector_{number}": vectors[:, number] for number in range(vectors.shape[1])})
-

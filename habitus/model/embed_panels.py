@@ -86,7 +86,7 @@ def _map(encoder: EmbedEncoder, rows: EmbedRows, vectors: np.ndarray) -> dict[st
         "kind": "points",
         "title": "The vectors in two dimensions",
         "caption": f"{len(chosen)} of {len(rows):,} units along the two directions of greatest variance, which hold "
-        f"{share[0]:.0%} and {share[1]:.0%} of it. What lies apart here is apart; what lies together need not be close.",
+        f"{share[0]:.0%} and {share[1]:.0%} of it. Apart here is apart; together need not be close.",
         "x_label": "first direction",
         "y_label": "second direction",
         "points": [

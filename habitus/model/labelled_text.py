@@ -36,5 +36,5 @@ def data_for(backbone: Any, data: Data) -> Data:
             f"tokenizer='{data.tokenizer}' is not that of the pretrained encoder '{backbone.pretrained}'; leave it out."
         )
     if data.token_pairs:
-        raise ConfigError("token_pairs= is for networks from scratch: a pretrained encoder has its own tokens; leave it out.")
+        raise ConfigError("token_pairs= is for networks from scratch: a pretrained encoder has its own; leave it out.")
     return replace(data, tokenizer=backbone.pretrained)

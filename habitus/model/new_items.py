@@ -28,10 +28,12 @@ _STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)  # of the ridge; one is chosen on items
 _FOLDS = 5
 
 
-def with_items(model: NextEventModel, content: pl.DataFrame) -> NextEventModel:
+def with_items(model: NextEventModel, content: pl.DataFrame, boost: float = 1.0) -> NextEventModel:
     """Return a model that also knows the items of `content` that it did not know; see `NextEventModel.with_items`."""
     if model.vocabulary_.spec.hash_buckets:
         raise ConfigError("The items are hashed, so that new ones have ids already; fit the model again to learn them.")
+    if not boost > 0:
+        raise ConfigError(f"boost={boost} must be above 0; 1 takes embeddings as they are foretold.")
     item = model.task.item
     known = model.vocabulary_.values
     own = set(known)
@@ -41,7 +43,7 @@ def with_items(model: NextEventModel, content: pl.DataFrame) -> NextEventModel:
     grown.baselines_ = []  # they count events, and the new items have none
     if not new:
         return grown
-    rows = foretold(described, known, new, model.network_.item_table.detach())
+    rows = boost * foretold(described, known, new, model.network_.item_table.detach())
     grown.encoder_ = with_new_items(model.encoder_, item, Vocabulary(model.vocabulary_.spec, new, [0] * len(new)))
     weights = {name: value.clone() for name, value in model.network_.state_dict().items()}
     network = grown._build_network()

@@ -32,9 +32,9 @@ from habitus.model.answers import answer_columns, questions_of, recommend
 from habitus.model.base import SequenceModel
 from habitus.model.generate import generate
 from habitus.model.judging import asked, judge
+from habitus.model.new_items import with_items
 from habitus.model.rivals import pack_rivals, unpack_rivals
 from habitus.model.stream import EventStream
-from habitus.model.new_items import with_items
 from habitus.model.update import update
 from habitus.next_evaluation import NextEvaluation
 from habitus.next_prepared import (
@@ -315,17 +315,19 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
         self._require_fitted()
         return EventStream(self)
 
-    def with_items(self, content: pl.DataFrame) -> NextEventModel:
+    def with_items(self, content: pl.DataFrame, *, boost: float = 1.0) -> NextEventModel:
         """Return a model that also knows new items from their content, at once: without events or training.
 
         Args:
             content: the item and columns that describe it, of new items and of known ones, from which is learned what
                 content means: texts and categories by their words, floats as they are (such as vectors of titles).
+            boost: length of the new items' embeddings as a share of what is foretold, which is shorter than what known
+                items have: above 1 new items stand higher in lists, and push known ones out of them.
 
         The counting rivals stay behind: they count events, and the new items have none.
         """
         self._require_fitted()
-        return with_items(self, content)
+        return with_items(self, content, boost)
 
     def update(
         self,

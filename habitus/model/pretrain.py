@@ -13,20 +13,32 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from habitus.bundle import Bundle
-from habitus.data.batch import SequenceTensors
+from habitus.data.batch import Batch, SequenceTensors
 from habitus.data.split import PretrainSplit
 from habitus.errors import ConfigError
 from habitus.model.base import SequenceModel, tensors_below
 from habitus.model.pretrain_options import PretrainOptions
 from habitus.model.pretrain_rows import Unlabelled, prepare_unlabelled
 from habitus.prepared import average_windows, prepare_to_score
-from habitus.tasks import Embedder, Inputs
+from habitus.tasks import Inputs
 from habitus.tasks.factors import find_factors
 from habitus.tasks.pretrain import Pretrain, PretrainNetwork, build_pretrain_network
 from habitus.training import Callback, score, train
 from habitus.training.pretrain import STUDIES
+
+
+class _Pooled(nn.Module):
+    """The network up to the pooled state, (B, D)."""
+
+    def __init__(self, network: PretrainNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.network.pooled(batch)
 
 
 class PretrainModel(SequenceModel, tasks=(Pretrain,)):
@@ -116,7 +128,7 @@ class PretrainModel(SequenceModel, tasks=(Pretrain,)):
         """Return the pooled state of each example, or of each entity at the end of its history, float32 (n, D)."""
         self._require_fitted()
         table, encoded = prepare_to_score(self.encoder_, events, examples, self.data)
-        states = score(Embedder(self.network_), SequenceTensors(encoded))
+        states = score(_Pooled(self.network_), SequenceTensors(encoded))
         return average_windows(states, encoded.example, table.frame.height)
 
     def predict(self, events: Any, *args: Any, **kwargs: Any) -> Any:
@@ -134,8 +146,8 @@ class PretrainModel(SequenceModel, tasks=(Pretrain,)):
     def _build_network(self) -> PretrainNetwork:
         encoder = self.encoder_
         inputs = Inputs(encoder.sizes, encoder.knots, {}, {}, encoder.groups)
-        use_time = self.data.text is None
-        return build_pretrain_network(inputs, self.backbone, self.task, use_time=use_time)
+        body: Any = self.backbone
+        return build_pretrain_network(inputs, body, self.task, use_time=self.data.text is None)
 
     def _own_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
         entities, until_us = self.seen_

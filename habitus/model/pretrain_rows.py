@@ -115,7 +115,7 @@ def _ends(log: EventLog, examples: Any | None, data: Data, split: Split) -> tupl
             everyone,
             split.assign(everyone.frame, entity, cutoff),
             [
-                "Without examples (--examples) histories are read to their ends; a fit refuses to start here where that "
+                "Without examples (--examples) histories are read to their ends; a fit refuses to start where that "
                 "went beyond a cutoff."
             ],
         )

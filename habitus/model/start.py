@@ -143,8 +143,8 @@ class Start:
         network.load_state_dict({**given, **pool}, strict=False)
         for name in TAKEN:
             _set_rate(getattr(network, name), rate)
-        wide = getattr(network, "wide", None)
-        for name in wide.factored if wide is not None else ():
+        wide: Any = getattr(network, "wide", None)
+        for name in () if wide is None else wide.factored:
             wide.factors[module_key(name)].data.copy_(torch.from_numpy(self.factors[name]))
 
 
@@ -152,7 +152,7 @@ def _shape(value: Tensor | None) -> tuple[int, ...] | None:
     return None if value is None else tuple(value.shape)
 
 
-def _set_rate(module: nn.Module, rate: float) -> None:
+def _set_rate(module: Any, rate: float) -> None:
     """Let all parameters of a module learn at a share of the rate; one that has a say itself is multiplied."""
     if rate == 0:
         module.requires_grad_(False)

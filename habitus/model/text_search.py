@@ -229,18 +229,15 @@ class TextIndex:
         found = self.answer(questions, column)
         given, true = found["answer"].cast(pl.String), pl.Series(list(answers), strict=False).cast(pl.String)
         right = (given == true).fill_null(False).to_numpy()
-        order = np.argsort(-found["score"].to_numpy(), kind="stable")
-        scores, share = found["score"].to_numpy()[order], right[order].cumsum() / np.arange(1, len(order) + 1)
-        last_of_ties = np.append(scores[1:] != scores[:-1], True)
-        good = np.flatnonzero((share >= precision) & last_of_ties)
-        at = int(good[-1]) if len(good) else int(np.where(last_of_ties, share, -1.0).argmax())
-        self.threshold = float(scores[at])
-        n = len(order)
-        return {"threshold": self.threshold, "precision": float(share[at]), "answered": (at + 1) / n, "n": n}
+        chosen = chosen_threshold(found["score"].to_numpy(), right, precision)
+        self.threshold = chosen["threshold"]
+        return chosen
 
     def save(self, path: str | Path) -> str:
         """Write the index as a bundle (vectors, corpus, threshold; the model stays where it is); returns its hash."""
-        plain = self.frame.with_columns(pl.selectors.temporal().cast(pl.String), pl.selectors.decimal().cast(pl.Float64))
+        plain = self.frame.with_columns(
+            pl.selectors.temporal().cast(pl.String), pl.selectors.decimal().cast(pl.Float64)
+        )
         document = {
             "column": self.column,
             "threshold": self.threshold,
@@ -273,6 +270,25 @@ class TextIndex:
     def _require_column(self, column: str) -> None:
         if column not in self.frame.columns:
             raise ConfigError(f"The corpus has no column '{column}'; {did_you_mean(column, self.frame.columns)}")
+
+
+def chosen_threshold(scores: np.ndarray, right: np.ndarray, precision: float) -> dict[str, float]:
+    """Return the lowest threshold at which the share of right answers among those given is as asked for.
+
+    Args:
+        scores: of the answers, (n,).
+        right: bool (n,).
+        precision: the share; where no threshold reaches it, the one that comes closest is taken.
+
+    >>> chosen_threshold(np.array([0.9, 0.8, 0.7, 0.2]), np.array([True, True, False, False]), 0.9)
+    {'threshold': 0.8, 'precision': 1.0, 'answered': 0.5, 'n': 4}
+    """
+    order, n = np.argsort(-scores, kind="stable"), len(scores)
+    falling, share = scores[order], right[order].cumsum() / np.arange(1, n + 1)
+    last_of_ties = np.append(falling[1:] != falling[:-1], True)
+    good = np.flatnonzero((share >= precision) & last_of_ties)
+    at = int(good[-1]) if len(good) else int(np.where(last_of_ties, share, -1.0).argmax())
+    return {"threshold": float(falling[at]), "precision": float(share[at]), "answered": (at + 1) / n, "n": n}
 
 
 def _beside(head: dict[str, Any], found: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ holds `_SUCCESS`. The state store is RocksDB. Order, lateness and ties are expla
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +38,9 @@ _UNITS_US = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6
 _HEAD_TYPES = "kind STRING, entity STRING, since_us LONG, n LONG, time_us LONG, reason STRING, row STRING"
 _READ_TYPES = f"{ENTITY} STRING, {TIME_US} LONG, {FILE} STRING, {ROW_NUMBER} LONG, {VALUES} STRING, {REASON} STRING"
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
+
+_STARTS = 4
+_SLOW_WORKER = re.compile(r"failed to connect back|CANNOT_OPEN_SOCKET")
 
 OnBatch = Callable[[Mapping[str, int]], None]
 
@@ -206,6 +210,9 @@ def run_stream(
 ) -> dict[str, int]:
     """Run the query of `write_stream` until it ends or is interrupted; return how many rows of each kind it wrote.
 
+    A query that fails because a Python worker came up too slowly (Spark waits 10 s, on a busy machine too few) is
+    started again from its checkpoint, three times at most.
+
     Raises:
         HabitusError: if the query fails, with the first line of the reason.
     """
@@ -217,12 +224,18 @@ def run_stream(
         if on_batch is not None:
             on_batch(counts)
 
-    query = write_stream(rows, out, checkpoint, once=once, every=every, on_batch=count)
-    try:
-        with in_a_sentence("The streaming query"):
-            query.awaitTermination()
-    finally:
-        query.stop()
+    with in_a_sentence("The streaming query"):
+        for attempt in range(_STARTS):
+            query = write_stream(rows, out, checkpoint, once=once, every=every, on_batch=count)
+            try:
+                query.awaitTermination()
+                break
+            except Exception as error:
+                if attempt == _STARTS - 1 or not _SLOW_WORKER.search(str(error)):
+                    raise
+                print("a Python worker came up too slowly; the query starts again", file=sys.stderr)
+            finally:
+                query.stop()
     return totals
 
 

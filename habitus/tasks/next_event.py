@@ -207,7 +207,7 @@ class NextEventNetwork(nn.Module):
         for name, value in fields.items():
             key = module_key(name)
             if name in self.embed.texts and isinstance(value, tuple):  # the tokens of a text
-                table = _rows(self.embed.categories[key])[[one for one in value if one != PAD]]
+                table = _rows(self.embed.categories[key])[[int(one) for one in value if one != PAD]]
                 rows.append(table.mean(0))
             elif isinstance(value, tuple):
                 rows.append(self.embed.numbers[key](torch.tensor(value)).detach().numpy())

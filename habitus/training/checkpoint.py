@@ -59,7 +59,7 @@ def save_checkpoint(
     average: dict[str, Tensor],
     random: Tensor,
 ) -> None:
-    """Write a checkpoint in place of the last one; `random` holds the CPU's random state of each process, a row each."""
+    """Write a checkpoint in place of the last one; `random`: the random state of each process, a row each."""
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"best/{name}": value for name, value in best.items()}
     tensors |= {f"average/{name}": value for name, value in average.items()}

@@ -1,8 +1,9 @@
 """The studies of `Embed`: pairs of sides whose vectors are compared within a batch.
 
-A batch holds its left sides and then its right ones, so that one pass of the network gives both; pairs stand with
-others of similar length. Of classes every text is paired with another of its class, drawn anew in every epoch; for
-"dropout" both sides are the same text, which two masks make different.
+A batch holds its left sides and then its right ones, so that one pass of the network gives both. Pairs stand with
+others of roughly similar length: more padding than elsewhere, and strangers that differ in more than their domain. Of
+classes every text is paired with another of its class, drawn anew in every epoch; for "dropout" both sides are the
+same text, which two masks make different.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from habitus.tasks.embed_loss import at_sizes, cosent_loss, cosine_loss, negativ
 from habitus.tasks.embed_network import EmbedNetwork, embedded
 from habitus.training.optim import Training
 from habitus.training.pretrain.contrastive import ContrastiveStudy
+
+_MIXED = 2.0  # pairs stand with others of up to twice their length: what they are told from is not their length alone
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,12 @@ class EmbedStudy:
             raise DataError("Fewer than two pairs are left to learn from, so that nothing can be told apart.")
         self.n_events = int(self._lengths[pairs.left].sum() + self._lengths[pairs.right].sum())
 
-    def epoch_batches(
-        self, epoch: int, training: Training, seed: int, process: int, n_processes: int
-    ) -> list[Pairs]:
+    def epoch_batches(self, epoch: int, training: Training, seed: int, process: int, n_processes: int) -> list[Pairs]:
         """Return this process's pairs of each batch; a function of seed and epoch."""
         rng = np.random.default_rng([seed, epoch])
         pairs = self._pairs(rng)
         lengths = np.maximum(self._lengths[pairs.left], self._lengths[pairs.right])
+        lengths = np.ceil(lengths * rng.uniform(1, _MIXED, len(lengths))).astype(np.int64)
         sizes = {"batch_tokens": max(1, training.batch_tokens // 2), "batch_rows": training.batch_rows}
         batches = [pairs.take(chosen) for chosen in length_batches(lengths, rng=rng, **sizes)]
         n_each = -(-len(batches) // n_processes)

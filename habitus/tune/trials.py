@@ -40,20 +40,22 @@ class Job:
         """Read the data once, without its test part."""
         model = self.build({})
         start = None if self.start is None else Start.read(self.start)
-        return Trials(self, _without_test(model, self.sources, start), start)
+        return Trials(self, _without_test(model, self.sources, start), model.task, start)
 
 
 @dataclass(frozen=True)
 class Trials:
-    """A job with its data."""
+    """A job with its data, and the task as the data taught it (its classes, its scale)."""
 
     job: Job
     prepared: Any
+    task: Any
     start: Start | None
 
     def run(self, chosen: Chosen, callbacks: Sequence[Callback] = ()) -> SequenceModel:
         """Fit a model with the options of a trial; its history has the validation metric of each epoch."""
         model: Any = self.job.build(chosen)
+        model.task = self.task
         model.training = replace(model.training, tracker=None)
         begun = {"start": self.start} if isinstance(model, LabelledModel) else {}
         model.fit_prepared(self.prepared, rivals=[], callbacks=callbacks, **begun)

@@ -38,11 +38,15 @@ PLAIN = (
     "check",
     "compare",
     "demo",
+    "duplicates",
+    "embed",
     "evaluate",
     "fit",
     "predict",
+    "pretrain",
     "recommend",
     "report",
+    "search",
     "simulate",
     "simulate installs",
     "spark",
@@ -52,11 +56,12 @@ PLAIN = (
     "spark predict",
     "spark prepare",
     "spark stream",
+    "tune",
 )
 NAMES = sorted(
     [
         "habitus",
-        *(f"habitus {name}" for name in (*PLAIN, *(f"{verb} {task}" for verb in ("fit", "compare") for task in TASKS))),
+        *(f"habitus {name}" for name in (*PLAIN, *(f"{verb} {task}" for verb in ("fit", "compare", "tune") for task in TASKS))),
     ]
 )
 

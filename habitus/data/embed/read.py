@@ -117,8 +117,8 @@ def _kind(found: Texts, target: str, data: Data) -> Kind:
         return "pairs"
     if not values.dtype.is_numeric():
         raise DataError(
-            f"The target '{target}' of '{found.source}' holds {values.dtype} such as {values[0]!r}. For two texts it is "
-            "a number (how alike they are), or 0 and 1 (whether they belong together); classes are for one text."
+            f"The target '{target}' of '{found.source}' holds {values.dtype} such as {values[0]!r}. For two texts it "
+            "is a number (how alike they are), or 0 and 1 (whether they belong together); classes are for one text."
         )
     return "scores"
 
@@ -140,7 +140,8 @@ def _with_target(encoder: EmbedEncoder, found: Texts, target: str, is_train: pl.
 
 
 def _rows(encoder: EmbedEncoder, found: Texts, target: str, data: Data) -> tuple[EmbedRows, list[str]]:
-    columns, notes = found.texts.get_columns(), []
+    columns = found.texts.get_columns()
+    notes: list[str] = []
     if encoder.kind == "texts":
         columns = [*columns, *halves(columns[0])]
     sides = []
@@ -185,7 +186,8 @@ def halves(texts: pl.Series) -> list[pl.Series]:
 
 
 def _divided(found: Texts, data: Data, split: Split) -> tuple[np.ndarray, list[str]]:
-    schema, frame, notes = found.examples.schema, found.examples.frame, []
+    schema, frame = found.examples.schema, found.examples.frame
+    notes: list[str] = []
     if split.by in ("time", "new-entities") and schema.cutoff not in found.keys.columns:
         raise DataError(
             f"split='{split.by}' divides texts by when they were written, and '{found.source}' has no column "
@@ -213,14 +215,12 @@ def _together(columns: Sequence[pl.Series]) -> tuple[np.ndarray, list[str]]:
     if most <= n / 2:
         return component[left], []
     return left, [
-        f"{most:,} of {n:,} pairs hang together over texts that they share, so that the split goes by the first text: a "
-        "second text can stand on both of its sides."
+        f"{most:,} of {n:,} pairs hang together over texts that they share, so that the split goes by the first text: "
+        "a second text can stand on both of its sides."
     ]
 
 
-def _table(
-    found: Texts, encoder: EmbedEncoder, rows: EmbedRows, part: np.ndarray, said: Sequence[str]
-) -> EmbedTable:
+def _table(found: Texts, encoder: EmbedEncoder, rows: EmbedRows, part: np.ndarray, said: Sequence[str]) -> EmbedTable:
     keys = found.texts.select(pl.concat_str(pl.all(), separator="\x1f").alias("key")).to_series()
     notes = tuple(dict.fromkeys([*found.examples.notes, *said]))
     return EmbedTable(found.source, rows, encoder, part, keys, notes, found.examples.rejects)
@@ -229,7 +229,9 @@ def _table(
 def _said(encoder: EmbedEncoder, rows: EmbedRows) -> list[str]:
     if encoder.kind == "pairs" and (rows.target == 0).any():
         n = int((rows.target == 0).sum())
-        return [f"{n:,} of {len(rows):,} pairs do not belong together: they are learned from, and ask nothing when judged."]
+        return [
+            f"{n:,} of {len(rows):,} pairs do not belong together: they are learned from, and ask nothing when judged."
+        ]
     if encoder.kind == "classes":
         n = int((np.bincount(rows.target.astype(np.int64))[rows.target.astype(np.int64)] == 1).sum())
         return [f"{n:,} texts are the only one of their class."] if n else []

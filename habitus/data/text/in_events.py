@@ -9,7 +9,7 @@ distinct text is cut once, and texts that training never saw are made of the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from habitus.data.text.tokens import TextVocabulary
-from habitus.fields.category import MISSING, N_RESERVED, PAD, Vocabulary, as_category_strings
+from habitus.fields.category import MISSING, N_RESERVED, PAD, as_category_strings
 from habitus.fields.text import Text
 
 _MARK = " ·"
@@ -97,7 +97,7 @@ def pieces_of(names: Iterable[str]) -> dict[str, list[str]]:
     return {stem: own for stem, own in found.items() if len(own) > 1}
 
 
-def encoded_fields(fields: Mapping[str, Vocabulary | object], column: object) -> dict[str, np.ndarray]:
+def encoded_fields(fields: Mapping[str, Any], column: Callable[[str], pl.Series]) -> dict[str, np.ndarray]:
     """Return the arrays of every field, those of a text one a token.
 
     Args:
@@ -106,7 +106,7 @@ def encoded_fields(fields: Mapping[str, Vocabulary | object], column: object) ->
     """
     found: dict[str, np.ndarray] = {}
     for name, fitted in fields.items():
-        values = fitted.encode(column(name))  # type: ignore[attr-defined,operator]
+        values = fitted.encode(column(name))
         if isinstance(fitted, EventText):
             found |= {one: np.ascontiguousarray(values[:, i]) for i, one in enumerate(fitted.piece_names(name))}
         else:

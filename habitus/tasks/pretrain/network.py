@@ -52,14 +52,18 @@ class PretrainNetwork(nn.Module):
         states: Tensor = self.backbone(self.embed(batch, more), batch)
         return states
 
+    def pooled(self, batch: Batch) -> Tensor:
+        """Return pooled states (B, D)."""
+        state: Tensor = self.pool(self.states(batch), batch.is_step, batch.lengths)
+        return state
+
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss summed over the events that are asked, a scalar, or projected slices (B, D)."""
-        states_BTD = self.states(batch)
         if isinstance(self.head, FieldHeads):
             assert batch.upcoming is not None, "a batch of pretraining says what is asked"
-            loss: Tensor = self.head(states_BTD, batch.upcoming, self.embed)
+            loss: Tensor = self.head(self.states(batch), batch.upcoming, self.embed)
             return loss
-        projected: Tensor = self.head(self.pool(states_BTD, batch.is_step, batch.lengths))
+        projected: Tensor = self.head(self.pooled(batch))
         return projected
 
 

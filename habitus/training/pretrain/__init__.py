@@ -3,12 +3,7 @@
 from habitus.training.pretrain.contrastive import ContrastiveStudy
 from habitus.training.pretrain.following import FollowingStudy
 from habitus.training.pretrain.masked import MaskedStudy
+from habitus.training.pretrain.registry import STUDIES
 from habitus.training.pretrain.slices import SliceStudy
-
-STUDIES: dict[str, type[SliceStudy]] = {
-    "next": FollowingStudy,
-    "masked": MaskedStudy,
-    "contrastive": ContrastiveStudy,
-}
 
 __all__ = ["STUDIES", "ContrastiveStudy", "FollowingStudy", "MaskedStudy", "SliceStudy"]

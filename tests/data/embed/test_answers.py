@@ -33,7 +33,7 @@ def test_the_right_side_is_looked_for_among_distinct_others():
     rows = units("pairs", [1, 1, 1, 1, 0, 1], group)
     scores, wanted = left @ right.T, []
     for i, (own_left, own_right) in enumerate(group):
-        also = {r for (l, r), t in zip(group, rows.target, strict=True) if l == own_left and t}
+        also = {two for (one, two), t in zip(group, rows.target, strict=True) if one == own_left and t}
         others = {r: scores[i, j] for j, (_, r) in enumerate(group) if r not in also | {own_right}}
         wanted.append(1 + sum(score > scores[i, i] for score in others.values()) if rows.target[i] else np.nan)
     np.testing.assert_array_equal(answers(rows, left, right), wanted)

@@ -15,7 +15,9 @@ WORDS = [f"w{number}" for number in range(40)]
 
 
 def table(n=40, **columns):
-    return pl.DataFrame({"a": [f"{WORDS[i % 40]} one" for i in range(n)], "b": [f"{WORDS[i % 40]} two" for i in range(n)]}).with_columns(**columns)
+    return pl.DataFrame(
+        {"a": [f"{WORDS[i % 40]} one" for i in range(n)], "b": [f"{WORDS[i % 40]} two" for i in range(n)]}
+    ).with_columns(**columns)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,10 @@ def test_columns_and_target_say_what_is_learned(text, target, values, kind):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=40, max_size=60, unique=True), st.integers(0, 9))
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=40, max_size=60, unique=True),
+    st.integers(0, 9),
+)
 def test_no_text_stands_on_two_sides_of_the_split_unless_it_is_said(drawn, seed):
     frame = pl.DataFrame({"a": [f"q {one}" for one, _ in drawn], "b": [f"r {two}" for _, two in drawn]})
     try:
@@ -63,7 +68,9 @@ def test_tokens_and_the_range_of_scores_come_from_training_alone():
 
 def test_classes_that_training_never_saw_stay_apart():
     found = read_to_learn(table(y=pl.Series(["k", "l"] * 20)), "y", Data(text="a"), Split())
-    again = read_to_judge(found.encoder, pl.DataFrame({"a": ["x", "y", "z"], "y": ["l", "new", "newer"]}), "y", Data(text="a"))
+    again = read_to_judge(
+        found.encoder, pl.DataFrame({"a": ["x", "y", "z"], "y": ["l", "new", "newer"]}), "y", Data(text="a")
+    )
     assert again.rows.target.tolist() == [1, 2, 3]
 
 
@@ -74,7 +81,7 @@ def test_halves_hold_the_whole():
 
 def test_mistakes_are_sentences():
     frame = table(y=pl.Series(["good", "bad"] * 20))
-    with pytest.raises(DataError, match="such as 'good'. For two texts it is a number"):
+    with pytest.raises(DataError, match=r"such as 'good'\. For two texts it is a number"):
         read_to_learn(frame, "y", Data(text="a,b"), Split())
     with pytest.raises(ConfigError, match="one column of texts, or two different ones"):
         read_to_learn(frame, "", Data(text="a,a"), Split())
