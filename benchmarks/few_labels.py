@@ -4,10 +4,10 @@
     python benchmarks/few_labels.py ml-1m              # gender from the films rated
 
 At each share of the labels five draws of labels and weights, judged on the same test users, whose events pretraining
-never saw. Rivals are fitted on the same labels: bag of events + logistic regression, + LightGBM; and, for tastes,
-TF-IDF + logistic regression. The settings below were chosen on other users (installs: another simulation; ml-1m: another
-split). Real data is read from $HABITUS_DATA (default ../shared/data). Published, not run here: CoLES (Babaev et al. 2022,
-arXiv:2002.08232, figure 4) gains most at the fewest labels; on its age task .05 accuracy at 5 % of them.
+never saw. Rivals are fitted on the same labels: bag of events + logistic regression, + LightGBM. The settings below
+were chosen on another simulation (installs) and on another split of the same users (ml-1m). Real data is read from
+$HABITUS_DATA (default ../shared/data). Peers of the method: CoLES (Babaev et al. 2022, arXiv:2002.08232), whose
+few-label study is on other data.
 """
 
 from __future__ import annotations

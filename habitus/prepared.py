@@ -70,9 +70,7 @@ class Prepared:
         return digest.hexdigest()
 
 
-def prepare(
-    task: Task, events: Any, examples: Any, data: Data, split: Split, known: Encoder | None = None
-) -> Prepared:
+def prepare(task: Task, events: Any, examples: Any, data: Data, split: Split, known: Encoder | None = None) -> Prepared:
     """Read, split, build and encode.
 
     Args:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _MAIN = ("auc", "pr_auc", "log_loss", "brier", "pinball", "mae", "rmse", "r2")
 _SHARED = {
-    **opt.TARGET, **opt.SEED, **opt.TRAINING, **opt.STARTING, **opt.SETTING, **opt.SPLITTING, **opt.TEXT, **opt.READING, **opt.LENGTH
+    **opt.TARGET, **opt.SEED, **opt.TRAINING, **opt.STARTING, **opt.SETTING, **opt.SPLITTING, **opt.TEXT,
+    **opt.READING, **opt.LENGTH,
 }  # fmt: skip
 _FLAGS = {**opt.TEXT_BACKBONE, **_SHARED}
 

@@ -23,7 +23,8 @@ TASK_FLAGS = opt.group(
 )
 TRAINING_FLAGS = {name: flag for name, flag in opt.TRAINING.items() if name not in ("class_weight", "calibration")}
 _SHARED = {
-    **TASK_FLAGS, **opt.SEED, **TRAINING_FLAGS, **opt.STARTING, **opt.SETTING, **opt.SPLITTING, **opt.TEXT, **opt.READING, **opt.LENGTH
+    **TASK_FLAGS, **opt.SEED, **TRAINING_FLAGS, **opt.STARTING, **opt.SETTING, **opt.SPLITTING, **opt.TEXT,
+    **opt.READING, **opt.LENGTH,
 }  # fmt: skip
 _FLAGS = {**opt.TEXT_BACKBONE, **_SHARED}
 

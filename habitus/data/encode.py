@@ -268,6 +268,7 @@ def _time_features(time_us: np.ndarray, offsets: np.ndarray, cutoff_us: np.ndarr
 
 def concatenate(parts: list[EncodedSequences]) -> EncodedSequences:
     """Return the rows of several parts, one after the other, without their targets."""
+
     def joined(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts])
 

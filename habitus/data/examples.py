@@ -263,7 +263,8 @@ def _with_derived_cutoffs(frame: pl.DataFrame, events: EventLog, entity: str, cl
     joined = frame.with_columns(pl.col(entity).cast(dtype).alias("_key")).join(
         keyed, on="_key", how="left", maintain_order="left"
     )
-    return joined.with_columns(pl.col(clock).fill_null(pl.lit(last["_last"].max(), UTC_TIME)) + _JUST_AFTER).drop("_key")
+    latest = pl.lit(last["_last"].max(), UTC_TIME)
+    return joined.with_columns(pl.col(clock).fill_null(latest) + _JUST_AFTER).drop("_key")
 
 
 def _last_times(events: EventLog) -> pl.DataFrame:

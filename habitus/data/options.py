@@ -93,8 +93,13 @@ class Data:
     @property
     def text_spec(self) -> Text:
         """How texts are read."""
-        how = {"lower": self.lower, "clean": self.clean, "token_pairs": self.token_pairs}
-        return Text(self.tokenizer, self.vocabulary_size, **how)
+        return Text(
+            self.tokenizer,
+            self.vocabulary_size,
+            lower=self.lower,
+            clean=self.clean,
+            token_pairs=self.token_pairs,
+        )
 
     def refuse_sources(self, events: Any) -> None:
         """Refuse a log beside texts, and neither of them.

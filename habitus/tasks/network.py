@@ -86,9 +86,17 @@ class SequenceNetwork(nn.Module):
         self.pool = Pool(backbone.pooling, width)
         self.profile = ProfileEmbedding(inputs.profile_sizes, inputs.profile_knots, _PROFILE_WIDTH)
         self.head = task.build_head(width + 1 + self.profile.width)
-        totals = (list(inputs.knots), list(inputs.profile_knots), task.log) if task.reads_totals else ()
-        sizes = (inputs.sizes, inputs.profile_sizes, task.n_outputs)
-        self.wide = WideBag(*sizes, *totals, n_factors=n_factors) if wide else None
+        self.wide = None
+        if wide:
+            self.wide = WideBag(
+                inputs.sizes,
+                inputs.profile_sizes,
+                task.n_outputs,
+                list(inputs.knots) if task.reads_totals else (),
+                list(inputs.profile_knots) if task.reads_totals else (),
+                task.reads_totals and task.log,
+                n_factors,
+            )
 
     def states(self, batch: Batch) -> Tensor:
         """Return step states (B, T, D)."""

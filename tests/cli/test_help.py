@@ -61,7 +61,8 @@ PLAIN = (
 NAMES = sorted(
     [
         "habitus",
-        *(f"habitus {name}" for name in (*PLAIN, *(f"{verb} {task}" for verb in ("fit", "compare", "tune") for task in TASKS))),
+        *(f"habitus {name}" for name in PLAIN),
+        *(f"habitus {verb} {task}" for verb in ("fit", "compare", "tune") for task in TASKS),
     ]
 )
 

@@ -59,7 +59,8 @@ class ContrastiveStudy(SliceStudy):
         if len(found) < 2:
             raise DataError(
                 f"{len(found)} of {len(lengths):,} histories are long enough for slices of {self.task.shortest} events "
-                f"that are at most {self.task.longest_share:.0%} of the whole; lower shortest, or use another objective."
+                f"that are at most {self.task.longest_share:.0%} of the whole; lower shortest, or use another "
+                "objective."
             )
         return found
 
