@@ -55,6 +55,13 @@ bench: install ## print the tables of benchmarks/README.md anew (some hours; rea
 	$(BIN)/python benchmarks/speech.py digits --backbones GRU
 	$(BIN)/python benchmarks/long_history.py cost
 	$(BIN)/python benchmarks/reference.py
+	$(BIN)/python benchmarks/text.py imdb --models lstm --epochs 3 --token-pairs 50000
+	$(BIN)/python benchmarks/text.py banking77 --models lora --epochs 3
+	$(BIN)/python benchmarks/few_labels.py installs
+	$(BIN)/python benchmarks/few_labels.py ml-1m
+	$(BIN)/python benchmarks/embed.py stsb
+	$(BIN)/python benchmarks/new_items.py --users 1000
+	$(BIN)/python benchmarks/spark.py overhead
 
 docs: install ## write docs/cli.md and docs/options.md from the code
 	@$(BIN)/python scripts/write_cli_docs.py
