@@ -157,12 +157,12 @@ def _evaluate_next(model: SequenceModel, events: str, split: str | None, *, as_j
 def _evaluate_labelled(
     model: SequenceModel, events: str | None, examples: str | None, *, include_training: bool, as_json: bool
 ) -> None:
-    needed = {"--examples": examples} | ({"--events": events} if model.data.text is None else {})
+    needed = ({"--events": events} if model.data.text is None else {}) | {"--examples": examples}
     for option, value in needed.items():
         if value is None:
             raise ConfigError(
                 f"A model of the task '{model.task.name}' is judged on labelled examples: give "
-                f"{' and '.join(sorted(needed, reverse=True))} ({option} is missing)."
+                f"{' and '.join(needed)} ({option} is missing)."
             )
     read_from, rejects, noted = _sources(model, events, examples, with_target=True)
     found = model.evaluate(*read_from, include_training=include_training)

@@ -39,8 +39,6 @@ def fit_classify(
 
     Example:
 
-        habitus fit classify --text review --target sentiment --examples reviews.csv --out runs/reviews
-
         habitus fit classify --events installs.parquet --examples labels.parquet --target risk --out runs/risk
     """
     run_labelled_fit(CLASSIFY, run, events, examples, start)

@@ -125,7 +125,8 @@ def test_the_defaults_that_help_shows_are_those_of_the_code():
         if section not in homes or name in ("drop", "field"):
             continue
         default = {field.name: field.default for field in dataclasses.fields(homes[section])}[key]
-        assert default is None or flag.default == str(default), name
+        shown = f"--{name.replace('_', '-')}" if default is True else str(default)
+        assert default is None or flag.default == shown, name
 
 
 def test_choices_are_those_of_the_code():

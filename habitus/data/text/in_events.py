@@ -29,7 +29,7 @@ class EventText(TextVocabulary):
 
     >>> titles = EventText.learn(Text(min_count=1, most=2), pl.Series(["The Lion King", "The King"]), np.array([3, 1]))
     >>> titles.values, titles.encode(pl.Series(["King of the Hill", None])).tolist()
-    (['the', 'lion', 'king'], [[5, 1], [2, 0]])
+    (['king', 'the', 'lion'], [[3, 1], [2, 0]])
     """
 
     @classmethod
