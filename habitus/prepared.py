@@ -6,7 +6,7 @@ Vocabularies, scalers and classes are learned from the training part only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 
 from habitus.data.encode import EncodedSequences, Encoder
-from habitus.data.events import EventLog, as_fields, read_events
+from habitus.data.events import EventLog, read_events
 from habitus.data.examples import Examples, derive_examples, read_examples
+from habitus.data.kept_fields import keeping, refuse_other_meanings
 from habitus.data.options import Data
 from habitus.data.sequence import Sequences, build_sequences
 from habitus.data.split import Split
@@ -83,7 +84,7 @@ def prepare(task: Task, events: Any, examples: Any, data: Data, split: Split, kn
     """
     data.refuse_sources(events)
     if known is not None:
-        _refuse_other_meanings(known, data)
+        refuse_other_meanings(known, data)
     if data.text is not None:
         return _prepare_texts(task, examples, data, split, known)
     log = read_log(events, data, None if known is None else known.schema)
@@ -102,11 +103,11 @@ def prepare(task: Task, events: Any, examples: Any, data: Data, split: Split, kn
     task.fit_target(targets.filter(pl.Series(part == "train")))
     if data.words is not None:
         found = write_out(sequences, table, data.word_fields, log.source)
-        encoder = _keeping(known, fit_text_encoder(found, part == "train", data.text_spec))
+        encoder = keeping(known, fit_text_encoder(found, part == "train", data.text_spec))
         encoded, notes = encode_texts(encoder, found, data.max_length)
         table.notes.extend(notes)
     else:
-        encoder = _keeping(known, Encoder.fit(sequences, part == "train"))
+        encoder = keeping(known, Encoder.fit(sequences, part == "train"))
         encoded = encoder.encode(sequences)
     return Prepared(log, table, sequences, encoder, encoded.with_target(task.encode_target(targets)), part)
 
@@ -121,7 +122,7 @@ def _prepare_texts(task: Task, examples: Any, data: Data, split: Split, known: E
             f"'{data.cutoff}'; name one with cutoff= (--cutoff), or split by entity."
         )
     part = split.assign(table.frame, schema.entity, schema.cutoff)
-    encoder = _keeping(known, fit_text_encoder(found, part == "train", data.text_spec))
+    encoder = keeping(known, fit_text_encoder(found, part == "train", data.text_spec))
     targets = target_columns(table, task.target)
     task.fit_target(targets.filter(pl.Series(part == "train")))
     encoded, notes = encode_texts(encoder, found, data.max_length)
@@ -129,37 +130,6 @@ def _prepare_texts(task: Task, examples: Any, data: Data, split: Split, known: E
     sequences = Sequences(schema, len(encoded), (), data.max_length, data.history)
     encoded = encoded.with_target(task.encode_target(targets))
     return Prepared(found.log(), table, sequences, encoder, encoded, part, found)
-
-
-def _keeping(known: Encoder | None, learned: Encoder) -> Encoder:
-    """Return what was learned, with the event fields of another encoder in place of its own.
-
-    Raises:
-        DataError: if they are other fields.
-    """
-    if known is None:
-        return learned
-    if set(known.fields) != set(learned.fields):
-        raise DataError(
-            f"The model to start from reads {_listed(known.fields)}, and here is {_listed(learned.fields)}; give the "
-            "same fields, or start from nothing (leave out --from)."
-        )
-    return Encoder(learned.schema, dict(known.fields), learned.profile)
-
-
-def _refuse_other_meanings(known: Encoder, data: Data) -> None:
-    """Refuse options that read a field of a known encoder otherwise, or not at all."""
-    fields = known.schema.fields
-    other = [name for name, spec in as_fields(data.fields).items() if fields.get(name, spec) != spec]
-    for name in [*other, *(name for name in data.drop if name in fields)]:
-        raise ConfigError(
-            f"The model to start from reads '{name}' as {fields[name]}; leave its --field or --drop out, or start from "
-            "nothing (leave out --from)."
-        )
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names) or "no field"
 
 
 def prepare_to_score(

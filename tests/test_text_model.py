@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from habitus.backbones import GRU, LSTM, RNN, Transformer
 from habitus.backbones.pretrained import Pretrained
@@ -127,7 +129,7 @@ def test_a_bundle_beside_a_named_encoder_holds_the_adapter_alone(fitted, tmp_pat
     assert len(document["backbone"]["base"]["sha256"]) == 64
 
 
-@pytest.mark.parametrize("name", ["transformer", "none", "lora", "prefix", "bottleneck"])
+@pytest.mark.parametrize("name", ["transformer", "none", "lora", "adalora", "prefix", "bottleneck"])
 def test_a_stopped_run_goes_on_to_the_same_bits(bert, tmp_path, name):
     class Stop(Callback):
         seen = 0
@@ -151,6 +153,41 @@ def test_a_stopped_run_goes_on_to_the_same_bits(bert, tmp_path, name):
     again = model().fit(examples=table, folder=tmp_path / "part", resume=True)
     assert again.result_.resumed_at_step is not None
     assert (answers(again, table) == answers(whole, table)).all()
+
+
+@pytest.mark.slow
+def test_adalora_stopped_before_between_and_after_ranks_are_given_up_ends_in_the_same_bits(bert, tmp_path):
+    class Stop(Callback):
+        def __init__(self, after):
+            self.left = after
+
+        def on_batch(self, facts):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+    def model():
+        training = Training(epochs=3, batch_rows=4, tracker=None, device="cpu", checkpoint_every_s=0.0, threads=1,
+                            learning_rate=0.01)  # fmt: skip
+        return SequenceModel(
+            Classify("mood"), body("adalora", bert), data=Data(text="review", max_length=30), training=training,
+            options=Options(baselines=()),
+        )  # fmt: skip
+
+    table = reviews().select("review", "mood")
+    whole = model().fit(examples=table, folder=tmp_path / "whole")
+    n_steps = whole.history_[-1]["step"]
+    assert n_steps > 36  # ranks are given up at steps 10 and 20, finally at 70 % of the steps, and kept out thereafter
+    for after in (5, 9, 9, 9):  # each goes on one batch after the checkpoint of the one before
+        with pytest.raises(KeyboardInterrupt):
+            model().fit(examples=table, folder=tmp_path / "parts", resume=True, callbacks=[Stop(after)])
+    again = model().fit(examples=table, folder=tmp_path / "parts", resume=True)
+    assert again.result_.resumed_at_step > 0.7 * n_steps
+    one, other = (load_file(tmp_path / part / "checkpoint" / "state.safetensors") for part in ("whole", "parts"))
+    assert any((value == 0).any() for name, value in one.items() if name.startswith("network") and "lora_E" in name)
+    assert one.keys() == other.keys() and any(name.startswith("carried/backbone/left/") for name in one)
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
 
 
 def test_the_data_takes_over_the_tokenizer_of_the_encoder(bert):

@@ -15,6 +15,7 @@ from habitus.data.events import EventLog
 from habitus.data.examples import Examples, align_entities
 from habitus.data.sources import readable
 from habitus.fields.category import Category, as_category_strings
+from habitus.fields.number import Number
 from habitus.fields.schema import Schema
 
 EXAMPLE, LAST = "_example", "_last"
@@ -46,7 +47,7 @@ class Case:
     @property
     def number_fields(self) -> list[str]:
         """Names of the event fields that are numbers."""
-        return [name for name in self.schema.fields if name not in self.category_fields]
+        return [name for name, spec in self.schema.fields.items() if isinstance(spec, Number)]
 
     def joined(self, examples: pl.DataFrame, columns: list[str]) -> pl.LazyFrame:
         """Return the events of the examples' entities, once for each example, with the columns asked for."""

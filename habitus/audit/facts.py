@@ -18,9 +18,12 @@ from habitus.data.examples import Examples
 from habitus.data.rejects import Rejects
 from habitus.data.split import PARTS
 from habitus.fields.category import Category, as_category_strings
+from habitus.fields.number import Number
 from habitus.fields.schema import Field
+from habitus.fields.text import Text
 
 _EXACT_EVENTS = 20_000_000
+_KINDS = {Category: "category", Text: "text", Number: "number"}
 _SHOWN_VALUES, _SHOWN_CLASSES, _SHOWN_REJECTS = 3, 20, 5
 
 
@@ -48,21 +51,21 @@ def describe_data(log: EventLog, examples: Examples | None = None, part: np.ndar
         "events": int(lengths.sum()),
         "entities": len(lengths),
         "time_range": [moment.isoformat() for moment in moments],
-        "fields": [_field(name, spec, "event", log.frame) for name, spec in schema.fields.items()],
-        "lengths": _spread(lengths.to_numpy()),
+        "fields": [describe_field(name, spec, "event", log.frame) for name, spec in schema.fields.items()],
+        "lengths": describe_lengths(lengths.to_numpy()),
         **_repeats(log, int(lengths.sum())),
-        "rejects": _rejects(log.rejects),
+        "rejects": describe_rejects(log.rejects),
         "notes": list(log.notes),
     }
     return facts if examples is None else facts | {"examples": _examples(log, examples, part)}
 
 
-def _field(name: str, spec: Field, role: str, frame: pl.LazyFrame) -> dict[str, Any]:
+def describe_field(name: str, spec: Field, role: str, frame: pl.LazyFrame) -> dict[str, Any]:
     """Describe a field by one pass over its column."""
-    is_category = isinstance(spec, Category)
-    described = {"name": name, "kind": "category" if is_category else "number", "role": role}
+    kind = next(word for one, word in _KINDS.items() if isinstance(spec, one))
+    described = {"name": name, "kind": kind, "role": role}
     column = pl.col(name)
-    if is_category:
+    if kind != "number":
         counts = collect(frame.group_by(column).agg(pl.len().alias("n"))).sort("n", name, descending=[True, False])
         total, known = int(counts["n"].sum()), counts.drop_nulls(name)
         commonest = zip(as_category_strings(known[name])[:_SHOWN_VALUES], known["n"][:_SHOWN_VALUES], strict=True)
@@ -76,7 +79,8 @@ def _field(name: str, spec: Field, role: str, frame: pl.LazyFrame) -> dict[str, 
     return described | {"n_values": None, **found, "missing": found["missing"] or 0.0}
 
 
-def _spread(lengths: np.ndarray) -> dict[str, Any]:
+def describe_lengths(lengths: np.ndarray) -> dict[str, Any]:
+    """Return mean, median and most of lengths (n,)."""
     if not len(lengths):
         return {"mean": 0.0, "median": 0.0, "max": 0}
     return {"mean": float(lengths.mean()), "median": float(np.median(lengths)), "max": int(lengths.max())}
@@ -100,7 +104,8 @@ def _repeats(log: EventLog, n_events: int) -> dict[str, Any]:
     }
 
 
-def _rejects(rejects: Rejects) -> dict[str, Any]:
+def describe_rejects(rejects: Rejects) -> dict[str, Any]:
+    """Return how many rows were rejected, why, and some of them."""
     return {
         "n": rejects.total,
         "n_rows": rejects.n_rows,
@@ -113,17 +118,17 @@ def _examples(log: EventLog, examples: Examples, part: np.ndarray | None) -> dic
     schema, frame = examples.schema, examples.frame
     cutoffs = frame[schema.cutoff]
     n_before = _events_before(log, examples)
-    profile = [_field(name, spec, "profile", frame.lazy()) for name, spec in schema.profile.items()]
+    profile = [describe_field(name, spec, "profile", frame.lazy()) for name, spec in schema.profile.items()]
     return {
         "n": frame.height,
         "entities": frame[schema.entity].n_unique(),
         "cutoff": schema.cutoff,
         "cutoff_range": [cutoffs.min().isoformat(), cutoffs.max().isoformat()] if frame.height else [None, None],  # type: ignore[union-attr]
         "profile": profile,
-        "target": _target(examples),
-        "lengths": _spread(n_before) | {"empty": int((n_before == 0).sum())},
-        "split": None if part is None else {name: int((part == name).sum()) for name in PARTS},
-        "rejects": _rejects(examples.rejects),
+        "target": describe_target(examples),
+        "lengths": describe_lengths(n_before) | {"empty": int((n_before == 0).sum())},
+        "split": describe_split(part),
+        "rejects": describe_rejects(examples.rejects),
         "notes": list(examples.notes),
     }
 
@@ -138,7 +143,13 @@ def _events_before(log: EventLog, examples: Examples) -> np.ndarray:
     return joined["n"].fill_null(0).to_numpy()
 
 
-def _target(examples: Examples) -> Mapping[str, Any] | None:
+def describe_split(part: np.ndarray | None) -> dict[str, int] | None:
+    """Return how many examples each part has."""
+    return None if part is None else {name: int((part == name).sum()) for name in PARTS}
+
+
+def describe_target(examples: Examples) -> Mapping[str, Any] | None:
+    """Return the values of the target and how often each is there, the commonest first."""
     if examples.target is None:
         return None
     if examples.target not in examples.frame.columns or examples.frame[examples.target].dtype.is_nested():

@@ -46,13 +46,13 @@ def find_leaks(log: EventLog, examples: Examples, part: np.ndarray | None = None
     if part is not None and len(part) != examples.frame.height:
         raise DataError(f"part names {len(part)} examples, but there are {examples.frame.height}; give one for each.")
     case = open_case(log, examples)
-    found = [*find_deciding(case), *find_cutoffs(case), *_names(case, examples.target), *find_after(case)]
+    found = [*find_deciding(case), *find_cutoffs(case), *named_like_answers(case, examples.target), *find_after(case)]
     if part is not None:
-        found += _sides(case, np.asarray(part))
+        found += both_sides(case, np.asarray(part))
     return sorted(found, key=lambda leak: leak.severity != "warning")
 
 
-def _names(case: Case, target: str | None) -> list[Leak]:
+def named_like_answers(case: Case, target: str | None) -> list[Leak]:
     """Find profile fields that sound like an answer."""
     found = []
     for name in case.schema.profile:
@@ -68,7 +68,7 @@ def _names(case: Case, target: str | None) -> list[Leak]:
     return found
 
 
-def _sides(case: Case, part: np.ndarray) -> list[Leak]:
+def both_sides(case: Case, part: np.ndarray) -> list[Leak]:
     """Find entities that train and judge."""
     schema = case.schema
     table = case.examples.select(schema.entity, schema.cutoff).with_columns(pl.Series("_side", part))

@@ -1,5 +1,6 @@
 """Backbones: step vectors in, step states out. One file each, read top to bottom."""
 
+from habitus.backbones.cnn import CNN
 from habitus.backbones.embed import EventEmbedding, ProfileEmbedding
 from habitus.backbones.encoder_decoder import EncoderDecoder
 from habitus.backbones.gru import GRU
@@ -9,6 +10,7 @@ from habitus.backbones.rnn import RNN
 from habitus.backbones.transformer import Transformer
 
 __all__ = [
+    "CNN",
     "GRU",
     "LSTM",
     "RNN",

@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from habitus.backbones.dropout import Dropout
 from habitus.backbones.frames import Augment
+from habitus.backbones.pretrained.config import Pretrained
+from habitus.backbones.pretrained.frozen import FrozenText
 from habitus.backbones.spectrum import SpectrumEmbedding
 from habitus.data.batch import Batch
 from habitus.data.text.in_events import field_of, pieces_of
@@ -87,6 +89,7 @@ class EventEmbedding(nn.Module):
         use_time: read age, gap, hour and weekday.
         groups: names of number fields that are the bands of one spectrum, read together (`spectrum.py`).
         augment: how much these are changed in training; None not at all.
+        frozen: the pretrained encoder of each text that is read through one; it has no table here.
     """
 
     def __init__(
@@ -100,14 +103,17 @@ class EventEmbedding(nn.Module):
         use_time: bool = True,
         groups: Mapping[str, Sequence[str]] | None = None,
         augment: Augment | None = None,
+        frozen: Mapping[str, Pretrained] | None = None,
     ) -> None:
         super().__init__()
-        self.value_dropout = value_dropout
+        self.value_dropout, self.width = value_dropout, width
         self.groups = {module_key(name): tuple(members) for name, members in (groups or {}).items()}
         self._grouped = {name for members in self.groups.values() for name in members}
         self._sparse = {name for name, size in sizes.items() if size > _FEW_VALUES}
         self.texts = pieces_of(sizes)  # tokens of one text share a table
         own = {name: size for name, size in sizes.items() if field_of(name) == name or field_of(name) not in sizes}
+        own = {name: size for name, size in own.items() if name not in (frozen or {})}
+        self.frozen = nn.ModuleDict({module_key(name): FrozenText(one, width) for name, one in (frozen or {}).items()})
         self.categories = nn.ModuleDict({module_key(name): _embedding(size, width) for name, size in own.items()})
         alone = {name: at for name, at in knots.items() if name not in self._grouped}
         self.numbers = nn.ModuleDict({module_key(name): NumberEmbedding(at, width) for name, at in alone.items()})
@@ -120,7 +126,9 @@ class EventEmbedding(nn.Module):
             self.gap = PiecewiseLinear(KNOTS_DAYS, width)
             self.hour = _embedding(24, width, padding=None)
             self.weekday = _embedding(7, width, padding=None)
-        self.norm = nn.LayerNorm(width)
+        self.norm: nn.Module = nn.LayerNorm(width)
+        if len(self.groups) == 1 and not (use_time or sizes or alone or frozen):
+            self.norm = nn.Identity()  # a spectrum alone says how strong a pattern is, which a norm a step would hide
         self.dropout = Dropout(dropout)
 
     def forward(self, batch: Batch, more: Sequence[Tensor] = ()) -> Tensor:
@@ -136,7 +144,7 @@ class EventEmbedding(nn.Module):
             parts += [self.age(batch.age_days), self.gap(batch.gap_days)]
             parts += [self.hour(batch.hour), self.weekday(batch.weekday)]
         if not parts and not batch.ids and not batch.numbers:
-            parts = [torch.zeros(*batch.is_step.shape, *self.norm.normalized_shape, device=batch.is_step.device)]
+            parts = [torch.zeros(*batch.is_step.shape, self.width, device=batch.is_step.device)]
         alone = {name: values for name, values in batch.numbers.items() if name not in self._grouped}
         return self.vectors(batch.ids, alone, parts)
 
@@ -153,13 +161,26 @@ class EventEmbedding(nn.Module):
         return self.dropout(self.norm(total))
 
     def _text(self, name: str, pieces: Sequence[Tensor]) -> Tensor:
-        """Return the mean vector of the tokens of each event's text, (B, T, D)."""
+        """Return a vector of each event's text, (B, T, D): what its encoder says, or the mean of its tokens."""
         ids = torch.stack([*pieces], dim=-1)
+        if module_key(name) in self.frozen:
+            read: Tensor = self.frozen[module_key(name)](ids)
+            return read
         ids = self._dropped(ids) if name in self._sparse else ids
         table = self.categories[module_key(name)].weight
         assert isinstance(table, Tensor), type(table)
         means = functional.embedding_bag(ids.flatten(0, -2), table, mode="mean", padding_idx=PAD)
         return means.view(*ids.shape[:-1], -1)
+
+    def frozen_pieces(self) -> dict[tuple[str, ...], FrozenText]:
+        """Return what reads each text through a frozen encoder, by the names of the text's tokens."""
+        found: dict[tuple[str, ...], FrozenText] = {}
+        for name, pieces in self.texts.items():
+            if module_key(name) in self.frozen:
+                module = self.frozen[module_key(name)]
+                assert isinstance(module, FrozenText)
+                found[tuple(pieces)] = module
+        return found
 
     def _dropped(self, ids: Tensor) -> Tensor:
         if not self.training or not self.value_dropout:

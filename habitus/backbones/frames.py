@@ -30,8 +30,8 @@ class Augment:
     Args:
         warp_bands: most by which the frequency axis is stretched or squeezed, as a share.
         warp_time: most by which the middle of the recording moves, as a share of its length.
-        speed: most by which the recording is played faster (its ends stand longer) or slower (they are cut off), as a
-            share; its length stays. Not for transcripts, which would lose letters.
+        speed: most by which the recording is played slower or faster, as a share of its length; only for a network that
+            asks for `n_played` and `played` (`spectrum.py`).
         mask_bands: most of the bands in a mask, as a share; two masks.
         mask_time: most of the frames in a mask, as a share; one mask.
         level: deviation of a smooth curve over the bands, as another microphone and room have it.
@@ -52,14 +52,19 @@ class Augment:
     def __call__(self, x_BTM: Tensor, lengths_B: Tensor) -> Tensor:
         """Return changed frames, same shape; the random numbers are torch's."""
         x = warped_bands(x_BTM, 1 + self.warp_bands * _uniform(x_BTM)) if self.warp_bands else x_BTM
-        if self.warp_time or self.speed:
-            x = warped_time(x, lengths_B, 0.5 + self.warp_time * _uniform(x), 1 + self.speed * _uniform(x))
+        if self.warp_time:
+            x = warped_time(x, lengths_B, 0.5 + self.warp_time * _uniform(x))
         if self.level:
             x = x + self.level * _curve(x)
         if self.noise:
             strength = self.noise * torch.rand(len(x), 1, 1, device=x.device)
             x = x + torch.randn_like(x) * strength
         return self._masked(x, lengths_B)
+
+    def n_played(self, lengths_B: Tensor) -> Tensor:
+        """Return how many frames each recording has at another speed, int64 (B,)."""
+        factor_B = 1 + self.speed * (torch.rand(len(lengths_B), device=lengths_B.device) * 2 - 1)
+        return (lengths_B * factor_B).round().long().clamp_min(1)
 
     def _masked(self, x: Tensor, lengths_B: Tensor) -> Tensor:
         """Zero a block of frames and two blocks of bands."""
@@ -129,10 +134,10 @@ def warped_bands(x_BTM: Tensor, factor_B11: Tensor) -> Tensor:
     return torch.lerp(x_BTM.gather(2, low), x_BTM.gather(2, (low + 1).clamp_max(last)), share)
 
 
-def warped_time(x_BTM: Tensor, lengths_B: Tensor, middle_B11: Tensor, speed_B11: Tensor | float = 1.0) -> Tensor:
+def warped_time(x_BTM: Tensor, lengths_B: Tensor, middle_B11: Tensor) -> Tensor:
     """Move the middle of each recording to a share of its length, both halves by straight lines.
 
-    At speed 1 the ends stay; a faster recording stands still before and after, a slower one loses its ends.
+    The ends stay.
 
     >>> x = torch.arange(5.0)[None, :, None]
     >>> (3 * warped_time(x, torch.tensor([5]), torch.tensor([[[0.25]]]))).round().flatten().tolist()
@@ -143,11 +148,29 @@ def warped_time(x_BTM: Tensor, lengths_B: Tensor, middle_B11: Tensor, speed_B11:
     place = torch.arange(n_frames, device=x_BTM.device) / end
     middle = middle_B11[:, :, 0]
     source = torch.where(place < middle, 0.5 * place / middle, 0.5 + 0.5 * (place - middle) / (1 - middle))
-    source = 0.5 + (source - 0.5) * (speed_B11 if isinstance(speed_B11, float) else speed_B11[:, :, 0])
-    at = (source * end).clamp(torch.zeros_like(end), end).clamp_max(n_frames - 1)
+    return _at(x_BTM, (source * end).clamp(torch.zeros_like(end), end), end)
+
+
+def played(x_BTM: Tensor, lengths_B: Tensor, n_frames_B: Tensor) -> Tensor:
+    """Return each recording in so many frames, by straight lines between neighbours, (B, most of them, M); padding 0.
+
+    >>> played(torch.tensor([[[0.0], [2.0]]]), torch.tensor([2]), torch.tensor([3])).flatten().tolist()
+    [0.0, 1.0, 2.0]
+    """
+    end = (lengths_B - 1).clamp_min(1)[:, None].to(x_BTM.dtype)
+    frame_T = torch.arange(int(n_frames_B.max()), device=x_BTM.device)
+    share_BT = (frame_T / (n_frames_B[:, None] - 1).clamp_min(1)).clamp_max(1.0)
+    found = _at(x_BTM, share_BT * end, end)
+    return found.masked_fill((frame_T >= n_frames_B[:, None])[..., None], 0.0)
+
+
+def _at(x_BTM: Tensor, at_BS: Tensor, end_B1: Tensor) -> Tensor:
+    """Return frames at places between frames, (B, S, M); never one after the end."""
+    last = x_BTM.shape[1] - 1
+    at = at_BS.clamp_max(last)
     low = at.floor().long()
-    high = torch.minimum(low + 1, end.long().clamp_max(n_frames - 1))  # never a frame of padding
-    below, above = (x_BTM.gather(1, place[..., None].expand(x_BTM.shape)) for place in (low, high))
+    high = torch.minimum(low + 1, end_B1.long().clamp_max(last))
+    below, above = (x_BTM.gather(1, one[..., None].expand(-1, -1, x_BTM.shape[2])) for one in (low, high))
     return torch.lerp(below, above, (at - low)[..., None])
 
 

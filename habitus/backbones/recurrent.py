@@ -46,7 +46,7 @@ class Recurrent:
             raise ConfigError(f"hidden_size={self.hidden_size} cannot be halved for two directions; use an even one.")
         if self.pooling == "cls":
             raise ConfigError(
-                f"pooling='cls' needs a Transformer; {name} pools by mean, count, max, attention or last."
+                f"pooling='cls' needs a Transformer; {name} pools by mean, count, max, parts, attention or last."
             )
 
     @property

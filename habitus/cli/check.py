@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from habitus.cli import options as opt
-from habitus.cli.output import note, notes, one_line, print_json, say, table, wrote
+from habitus.cli.check_tables import (
+    lengths_text,
+    n_of,
+    show_fields,
+    show_findings,
+    show_rejects,
+    standing,
+    target_text,
+)
+from habitus.cli.check_texts import check_texts, show_texts
+from habitus.cli.output import note, notes, print_json, say, table, wrote
 from habitus.cli.settings import Settings, build_data, build_split, read_settings, target_of
 from habitus.errors import ConfigError, DataError
 
@@ -23,20 +33,23 @@ if TYPE_CHECKING:
     from habitus.data.examples import Examples
 
 OptionalTable = Annotated[str | None, typer.Option(help="Table of examples: entity, cutoff, target, profile fields.")]
+_TEXT = {name: flag for name, flag in opt.TEXT.items() if name not in ("words", "token_pairs")}
+_LENGTH = {"max_length": opt.LENGTH["max_length"]}
 
 
-@opt.with_options(opt.TARGET, opt.SEED, opt.SETTING, opt.SPLITTING, opt.READING)
+@opt.with_options(opt.TARGET, opt.SEED, opt.SETTING, opt.SPLITTING, opt.READING, _LENGTH, _TEXT)
 def check(
-    events: opt.Events,
+    events: opt.EventsUnlessText = None,
     examples: OptionalTable = None,
     config: opt.Config = None,
     rejects: Annotated[Path | None, typer.Option(help="CSV file to list rejected rows in.")] = None,
     as_json: opt.Json = False,
     **given: Any,
 ) -> None:
-    """Say what a log and its examples are.
+    """Say what a log and its examples are, or a table of texts.
 
-    Schema, counts, times, fields, duplicates, ties, lengths, rejected rows and leaks; then a verdict.
+    Schema, counts, times, fields, duplicates, ties, lengths, rejected rows and leaks; then a verdict. With --text:
+    empty texts, lengths in tokens, copies, contradicting labels, scripts, markup, and what gives the label away.
 
     Example:
 
@@ -46,6 +59,11 @@ def check(
     target = target_of(settings)
     if target and not examples:
         raise ConfigError("--target names a column of the examples; give their table with --examples.")
+    build_data(settings).refuse_sources(events)
+    if settings["data"].get("text") is not None:
+        _check_texts(settings, examples, target, rejects, as_json=as_json)
+        return
+    assert events is not None, "refuse_sources has seen to it"
     log, judged = _read(settings, events, examples, target)
     part, trouble = _split(settings, judged)
     from habitus.audit import describe_data, find_leaks
@@ -57,6 +75,17 @@ def check(
     print_json(facts) if as_json else _print(facts)
     if rejects:
         wrote(_write_rejects(rejects, log, judged))
+
+
+def _check_texts(
+    settings: Settings, examples: str | None, target: str | Sequence[str] | None, rejects: Path | None, *, as_json: bool
+) -> None:
+    if examples is None:
+        raise ConfigError("--text names a column of the examples; give their table with --examples.")
+    facts, rejected = check_texts(settings, examples, target)
+    print_json(facts) if as_json else show_texts(facts)
+    if rejects:
+        wrote([rejected.write_csv(rejects)])
 
 
 def _read(
@@ -102,31 +131,21 @@ def verdict(facts: Mapping[str, Any]) -> str:
     """
     examples = facts.get("examples")
     n_rejected = facts["rejects"]["n"] + (examples["rejects"]["n"] if examples else 0)
-    n_warnings = sum(leak["severity"] == "warning" for leak in facts["leaks"]) + len(facts["troubles"])
-    counts = [_n(facts["events"], "event") + " of " + _n(facts["entities"], "entity", "entities")]
+    counts = [n_of(facts["events"], "event") + " of " + n_of(facts["entities"], "entity", "entities")]
     if examples:
-        counts.append(_n(examples["n"], "example"))
+        counts.append(n_of(examples["n"], "example"))
     if n_rejected:
-        counts.append(f"{_n(n_rejected, 'row')} rejected")
-    standing = f"Settle {_n(n_warnings, 'warning')} first" if n_warnings else "Ready"
-    return f"{standing}: {', '.join(counts)}."
+        counts.append(f"{n_of(n_rejected, 'row')} rejected")
+    return f"{standing(facts)}: {', '.join(counts)}."
 
 
 def _print(facts: Mapping[str, Any]) -> None:
     examples = facts.get("examples") or {}
     table("", ["", facts["source"]], _summary(facts, examples), text=(0, 1))
-    rows = [_field_row(one) for one in [*facts["fields"], *examples.get("profile", [])]]
-    if rows:
-        table("Fields", ["field", "of", "kind", "values", "missing", "examples or range"], rows, text=(0, 1, 2, 5))
-    for named, rejects in (("log", facts["rejects"]), ("examples", examples.get("rejects") or {"n": 0})):
-        if rejects["n"]:
-            table(f"Rejected rows of the {named}", ["reason", "rows"], _counts(rejects["by_reason"]))
-            for sample in rejects["samples"]:
-                say(f"  {sample}")
-    for leak in facts["leaks"]:
-        say(f"{leak['severity']}: {leak['sentence']}", style="yellow" if leak["severity"] == "warning" else None)
-    for trouble in facts["troubles"]:
-        say(f"warning: {trouble}", style="yellow")
+    show_fields([*facts["fields"], *examples.get("profile", [])])
+    show_rejects("log", facts["rejects"])
+    show_rejects("examples", examples.get("rejects") or {"n": 0})
+    show_findings(facts)
     # The reader of examples suspects by name as well; the leak check above has said it better.
     notes(one for one in [*facts["notes"], *examples.get("notes", [])] if not one.startswith("Suspected leak"))
     say(facts["verdict"], style="bold")
@@ -141,63 +160,23 @@ def _summary(facts: Mapping[str, Any], examples: Mapping[str, Any]) -> list[tupl
         ("entity, time", f"'{facts['entity']}', '{facts['time']}'"),
         ("events", f"{facts['events']:,} of {facts['entities']:,} entities"),
         ("time range", f"{first} to {last}"),
-        ("events each", _lengths(facts["lengths"])),
+        ("events each", lengths_text(facts["lengths"])),
         ("duplicates", f"{about}{facts['duplicates']['n']:,} events repeat another one"),
         ("ties", f"{about}{facts['ties']['n']:,} events share their time with another (kept in the log's order)"),
     ]
     if not examples:
         return rows
-    low, high = examples["cutoff_range"]
+    before, (low, high) = examples["lengths"], examples["cutoff_range"]
     rows += [
         ("examples", f"{examples['n']:,} of {examples['entities']:,} entities"),
         ("cutoffs", f"'{examples['cutoff']}', {low} to {high}"),
-        ("events before it", f"{_lengths(examples['lengths'])}; none for {examples['lengths']['empty']:,} examples"),
+        ("events before it", f"{lengths_text(before)}; none for {before['empty']:,} examples"),
     ]
     if examples["target"]:
-        rows.append(("target", _target(examples["target"], examples["n"])))
+        rows.append(("target", target_text(examples["target"], examples["n"])))
     if examples["split"]:
         rows.append(("split", ", ".join(f"{name} {n:,}" for name, n in examples["split"].items() if n)))
     return rows
-
-
-def _lengths(lengths: Mapping[str, Any]) -> str:
-    return f"median {lengths['median']:,.0f}, mean {lengths['mean']:,.1f}, most {lengths['max']:,}"
-
-
-def _target(target: Mapping[str, Any], n: int) -> str:
-    if "values" not in target:
-        return f"{', '.join(target['labels'])} (several labels)"
-    shown = [f"{one_line(one['value'])} {one['n'] / n:.1%}" for one in target["values"][:6]]
-    rest = f" and {target['n_values'] - 6} more" if target["n_values"] > 6 else ""
-    return f"'{target['name']}': {', '.join(shown)}{rest}"
-
-
-def _field_row(field: Mapping[str, Any]) -> tuple[str, ...]:
-    if field["kind"] == "category":
-        shown = ", ".join(f"{_short(one['value'])} ({one['n']:,})" for one in field["commonest"])
-        n_values = f"{field['n_values']:,}"
-    else:
-        shown, n_values = _range(field), "–"
-    return field["name"], field["role"], field["kind"], n_values, f"{field['missing']:.1%}", shown
-
-
-def _range(field: Mapping[str, Any]) -> str:
-    if field["low"] is None:
-        return "no value"
-    return f"{field['low']:,.6g} to {field['high']:,.6g}, mean {field['mean']:,.6g}"
-
-
-def _short(value: Any) -> str:
-    text = one_line(str(value))
-    return text if len(text) <= 24 else text[:23] + "…"
-
-
-def _counts(by_reason: Mapping[str, int]) -> list[tuple[str, str]]:
-    return [(reason, f"{n:,}") for reason, n in sorted(by_reason.items(), key=lambda item: -item[1])]
-
-
-def _n(n: int, one: str, many: str | None = None) -> str:
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def _write_rejects(path: Path, log: EventLog, judged: Examples | None) -> list[Path]:

@@ -50,7 +50,7 @@ _TASK = opt.group(
 )
 _TEXT = {name: flag for name, flag in opt.TEXT.items() if name != "words"}
 _SHARED = {**_TASK, **COMMON, **opt.SPLITTING, **_TEXT, **opt.READING, **opt.LENGTH}
-_FLAGS = {**opt.TEXT_BACKBONE, **_SHARED}
+_FLAGS = {**opt.TEXT_BACKBONE, **opt.STARTING, **_SHARED}
 _COMPARED = {name: flag for name, flag in _SHARED.items() if name != "pooling"}
 
 
@@ -59,6 +59,7 @@ def fit_embed(
     run: opt.Run,
     examples: Examples = None,
     events: Events = None,
+    start: opt.From = None,
 ) -> None:
     """Train a model that gives texts, or histories of a log, vectors that are close where they mean the same.
 
@@ -70,7 +71,7 @@ def fit_embed(
 
         habitus fit embed --text sentence1,sentence2 --target score --examples pairs.csv --out runs/alike
     """
-    run_fit(EMBED, with_sizes(run), _sources(examples, events))
+    run_fit(EMBED, with_sizes(run), _sources(examples, events), start)
 
 
 @opt.compares(_COMPARED)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from habitus import __version__
+from habitus.cli.answer import compare_answer, fit_answer
 from habitus.cli.check import check
 from habitus.cli.embed import compare_embed, embed, fit_embed
 from habitus.cli.evaluate import evaluate, predict, report
@@ -85,6 +86,7 @@ _fit.command("next-event", cls=Command)(fit_next_event)
 _fit.command("generate", cls=Command)(fit_generate)
 _fit.command("tag", cls=Command)(fit_tag)
 _fit.command("embed", cls=Command)(fit_embed)
+_fit.command("answer", cls=Command)(fit_answer)
 _fit.command("transcribe", cls=Command)(fit_transcribe)
 _fit.command("forecast", cls=Command)(fit_forecast)
 app.command("pretrain", cls=Command)(pretrain)
@@ -100,6 +102,7 @@ _compare.command("next-event", cls=Command)(compare_next_event)
 _compare.command("generate", cls=Command)(compare_generate)
 _compare.command("tag", cls=Command)(compare_tag)
 _compare.command("embed", cls=Command)(compare_embed)
+_compare.command("answer", cls=Command)(compare_answer)
 _compare.command("transcribe", cls=Command)(compare_transcribe)
 _compare.command("forecast", cls=Command)(compare_forecast)
 _tune = _group(
@@ -110,7 +113,7 @@ _tune = _group(
 )
 _TUNED = {
     "classify": fit_classify, "regress": fit_regress, "next-event": fit_next_event, "generate": fit_generate,
-    "tag": fit_tag, "embed": fit_embed, "transcribe": fit_transcribe, "forecast": fit_forecast,
+    "tag": fit_tag, "embed": fit_embed, "answer": fit_answer, "transcribe": fit_transcribe, "forecast": fit_forecast,
 }  # fmt: skip
 for _name, _command in _TUNED.items():
     _tune.command(_name, cls=Command)(tuning(_name, _command))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from habitus.cli import options as opt
+from habitus.cli.answer import ANSWER
 from habitus.cli.fit import print_metrics
 from habitus.cli.next_tables import print_next_evaluation
 from habitus.cli.output import notes, print_json, say, wrote
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from habitus.model import SequenceModel
 
 OptionalTable = Annotated[
-    str | None, typer.Option(help="Table of entity, cutoff, profile fields. Without it: everyone, as of now.")
+    str | None, typer.Option(help="Table of entity, cutoff, profile fields; or questions. Without it: everyone, now.")
 ]
 OptionalEvents = Annotated[
     str | None, typer.Option(help="The log; next events and tags are judged on the one of the fit without it.")
@@ -48,7 +49,7 @@ def evaluate(
     folder: opt.RunFolder,
     events: OptionalEvents = None,
     examples: Annotated[
-        str | None, typer.Option(help="Table of entity, cutoff, target, profile fields (classify, regress).")
+        str | None, typer.Option(help="Table of entity, cutoff, target, profile fields; or questions with answers.")
     ] = None,
     pairs: Pairs = None,
     audio: Audio = None,
@@ -95,6 +96,7 @@ def predict(
     pairs: Pairs = None,
     audio: Audio = None,
     at: opt.At = None,
+    k: Annotated[int | None, typer.Option(help="Answers to each question, the best first (answer).")] = None,
 ) -> None:
     """Answer for examples, for everyone in a log, or for other sequences.
 
@@ -113,8 +115,11 @@ def predict(
     refuse_others({"events": events, "examples": examples, "pairs": pairs, "audio": audio}, model.sources, name)
     if name != NEXT_EVENT:
         refuse_given({"--at": at}, name)
+    if name != ANSWER:
+        refuse_given({"--k": k}, name)
     if is_judged_by_itself(model):
-        predict_task(model, {"events": events, "examples": examples, "pairs": pairs, "audio": audio}, out)
+        how = {} if k is None else {"k": k}
+        predict_task(model, {"events": events, "examples": examples, "pairs": pairs, "audio": audio}, out, **how)
         return
     read_from, rejects, noted = _sources(model, events, examples)
     scores: pl.DataFrame = model.predict(read_from[0], at=when) if name == NEXT_EVENT else model.predict(*read_from)

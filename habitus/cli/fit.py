@@ -15,6 +15,7 @@ from habitus.cli.settings import CLASSIFY, build_data, build_plan, read_settings
 from habitus.errors import ConfigError
 
 if TYPE_CHECKING:
+    from habitus.model import LabelledModel
     from habitus.model.start import Start
     from habitus.training import Callback
 
@@ -99,15 +100,20 @@ def run_labelled_fit(task: str, run: opt.Run, events: str | None, examples: str,
     fit_run(
         model, events, examples, out, resume=run.resume, callbacks=watched, command=again, audit=find_leaks, start=begun
     )
+    print_fit(model, out, as_json=run.as_json)
+    wrote_run(out, f"habitus predict {out} {_new(events)} --out scores.parquet")
+
+
+def print_fit(model: LabelledModel, out: Path, *, as_json: bool) -> None:
+    """Say what was noticed about the data of a fit, and print its evaluation."""
     say_data(out)
     evaluation = {} if model.evaluation_ is None else model.evaluation_.to_json()
-    if run.as_json:
+    if as_json:
         print_json({**evaluation, "out": str(out), "best_epoch": model.result_.best_epoch})
     elif evaluation:
         print_metrics(evaluation, model.name)
     else:
         say("Trained on every example but those of validation (test = 0); nothing is left to judge on.")
-    wrote_run(out, f"habitus predict {out} {_new(events)} --out scores.parquet")
 
 
 def read_start(folder: Path | None, settings: dict[str, Any]) -> Start | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 import typer
 
 from habitus.cli import options as opt
-from habitus.cli.fit import remembered
-from habitus.cli.task_run import COMMON, SHARES, run_compare, run_fit
+from habitus.cli.task_run import COMMON, SHARES, run_compare, run_fit, with_whole_paths
 
 GENERATE = "generate"
+_FILES = ("validation_pairs", "test_pairs")
 Pairs = Annotated[str, typer.Option(help="Table of pairs: TSV, CSV, Parquet or Arrow; text, or lists of tokens.")]
 
 _TASK = opt.group(
@@ -64,7 +63,7 @@ def fit_generate(
 
         habitus fit generate --pairs train.tsv --source en --target ja --out runs/en-ja
     """
-    run_fit(GENERATE, _with_whole_paths(run), {"pairs": pairs})
+    run_fit(GENERATE, with_whole_paths(run, _FILES), {"pairs": pairs})
 
 
 @opt.compares(_COMPARED, "lstm,transformer")
@@ -80,10 +79,4 @@ def compare_generate(
 
         habitus compare generate --pairs train.tsv --source en --target ja --out runs/compared
     """
-    run_compare(GENERATE, _with_whole_paths(run), {"pairs": pairs})
-
-
-def _with_whole_paths(run: opt.Run) -> opt.Run:
-    """Return the same with files that judge or choose as they can be found again from any folder."""
-    files = {name: remembered(run.given[name]) for name in ("validation_pairs", "test_pairs") if run.given.get(name)}
-    return replace(run, given={**run.given, **files})
+    run_compare(GENERATE, with_whole_paths(run, _FILES), {"pairs": pairs})

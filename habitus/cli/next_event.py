@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from habitus.cli import options as opt
-from habitus.cli.fit import named, refuse_file, remembered, say_data, watchers, wrote_run
+from habitus.cli.fit import named, read_start, refuse_file, remembered, say_data, watchers, wrote_run
 from habitus.cli.help import command_line
 from habitus.cli.next_tables import print_next_comparison, print_next_evaluation
 from habitus.cli.output import notes, print_json, say, wrote
@@ -26,11 +26,12 @@ _SHARED = {
 }  # fmt: skip
 
 
-@opt.fits({**opt.BACKBONE, **_SHARED})
+@opt.fits({**opt.BACKBONE, **opt.STARTING, **_SHARED})
 def fit_next_event(
     events: opt.Events,
     run: opt.Run,
     preset: opt.Preset = None,
+    start: opt.From = None,
 ) -> None:
     """Train a model of what each user does next, and judge it.
 
@@ -41,7 +42,9 @@ def fit_next_event(
 
         habitus fit next-event --events events.parquet --item item_id --split temporal --out runs/next
     """
-    plan, out = _plan(run, preset), run.out
+    settings, out = read_settings(run.config, run.given, NEXT_EVENT, run.flags), run.out
+    begun = read_start(start, settings)
+    plan = build_plan(with_preset(settings, preset))
     refuse_file(out)
     from habitus.evaluate.next_run import fit_next_run
     from habitus.model import NextEventModel
@@ -49,7 +52,9 @@ def fit_next_event(
     (backbone,) = plan.backbones.values()
     model = NextEventModel(plan.task, backbone, **plan.parts)
     again = command_line([one for one in run.typed if one != "--resume"])
-    fit_next_run(model, remembered(events), out, resume=run.resume, callbacks=watchers(run.quiet), command=again)
+    fit_next_run(
+        model, remembered(events), out, start=begun, resume=run.resume, callbacks=watchers(run.quiet), command=again
+    )
     say_data(out)
     evaluation = {} if model.evaluation_ is None else model.evaluation_.to_json()
     if run.as_json:

@@ -29,7 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint that a stopped run left.")]
 Backbones = Annotated[
-    str, typer.Option(help="Backbones to train, of transformer, gru, lstm and rnn; the first one fills DIR.")
+    str, typer.Option(help="Backbones to train, of transformer, gru, lstm, rnn and cnn; the first one fills DIR.")
 ]
 Preset = Annotated[
     Literal["fast", "best", "timed"] | None,
@@ -83,7 +83,12 @@ READING = group(
     time_unit=(Literal["s", "ms", "us", "ns"], "data.time_unit", "Unit of times written as numbers.", "by size"),
     cutoff=(str, "data.cutoff", "Column of the examples: only events strictly before it are read.", "cutoff"),
     drop=(list[str], "data.drop", "Column to leave out; may be repeated.", None),
-    field=(list[str], "data.fields", "Meaning of a column, category or number; may be repeated.", None),
+    field=(
+        list[str],
+        "data.fields",
+        "Meaning of a column: category, number, text, or text:NAME, read by a pretrained encoder; may be repeated.",
+        None,
+    ),
 )
 LENGTH = group(
     "How the data is read",
@@ -166,7 +171,7 @@ NEXT_LENGTH = group(
 NEXT_TRAINING = {name: flag for name, flag in TRAINING.items() if name not in ("class_weight", "calibration")}
 ALL: Mapping[str, Flag] = {
     **READING, **LENGTH, **TEXT, **SPLITTING, **TARGET, **SEED, **TRAINING, **STARTING, **SETTING, **NEXT_TASK,
-    "backbone": Flag(str, "backbone.name", "Body: transformer, gru, lstm or rnn.", "transformer", "Training"),
+    "backbone": Flag(str, "backbone.name", "Body: transformer, gru, lstm, rnn or cnn.", "transformer", "Training"),
     **PRETRAINED,
 }  # fmt: skip
 _METAVARS = {
@@ -183,7 +188,7 @@ _METAVARS = {
 BACKBONE = {"backbone": ALL["backbone"]}
 TEXT_BACKBONE = {
     "backbone": Flag(
-        str, "backbone.name", "Body: transformer, gru, lstm, rnn or pretrained.", "transformer", "Training"
+        str, "backbone.name", "Body: transformer, gru, lstm, rnn, cnn or pretrained.", "transformer", "Training"
     ),
     **PRETRAINED,
 }

@@ -22,9 +22,9 @@ Until = Annotated[
 _TASK = opt.group(
     "Options",
     objective=(
-        Literal["next", "masked", "contrastive"],
+        Literal["next", "masked", "contrastive", "order"],
         "task.objective",
-        "What is learned: the next event, hidden events, or which slices are of one entity.",
+        "What is learned: the next event, hidden events, which slices are of one entity, or what came soon after what.",
         "next",
     ),
     factors=(int, "options.factors", "Factors of each large category, for the linear path of what starts here.", "0"),

@@ -192,7 +192,7 @@ def _backbones(
     tuned = section.get("name")
     if tuned is None and section:
         raise ConfigError(
-            "[backbone] tunes a backbone but does not name it; add name = 'transformer', 'gru', 'lstm' or 'rnn'."
+            "[backbone] tunes a backbone but does not name it; add name = 'transformer', 'gru', 'lstm', 'rnn' or 'cnn'."
         )
     own = {name: section if name == tuned else {"name": name} for name in names}
     return {name: model.backbone_from({**model.backbone_defaults(task, name, data), **own[name]}) for name in names}

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from habitus.cli import options as opt
-from habitus.cli.fit import print_metrics, refuse_file, say_data, watchers, wrote_run
+from habitus.cli.fit import print_fit, refuse_file, watchers, wrote_run
 from habitus.cli.help import command_line
-from habitus.cli.output import print_json, say
 from habitus.cli.regress import TASK_FLAGS, TRAINING_FLAGS
 from habitus.cli.settings import CLASSIFY, REGRESS, build_plan, read_settings
 from habitus.cli.spark import Master
@@ -100,12 +99,5 @@ def run_spark_fit(
     shutil.rmtree(out / "job", ignore_errors=True)
     if model.evaluation_ is not None:
         write_report_if_possible(out)
-    say_data(out)
-    evaluation = {} if model.evaluation_ is None else model.evaluation_.to_json()
-    if run.as_json:
-        print_json({**evaluation, "out": str(out), "best_epoch": model.result_.best_epoch})
-    elif evaluation:
-        print_metrics(evaluation, model.name)
-    else:
-        say("Trained on every example but those of validation (test = 0); nothing is left to judge on.")
+    print_fit(model, out, as_json=run.as_json)
     wrote_run(out, f"habitus spark predict {out} --events NEW_EVENTS --examples WHO --out scores")

@@ -46,6 +46,11 @@ SPECS = {
     ),
     "tag": TaskSpec(split="habitus.data.tags.split:TagSplit", model="habitus.model.tag:TagModel"),
     "embed": TaskSpec(split="habitus.data.split:Split", model="habitus.model.embed:EmbedModel"),
+    "answer": TaskSpec(
+        split="habitus.data.answer.split:AnswerSplit",
+        model="habitus.model.answer:AnswerModel",
+        data="habitus.data.answer.options:AnswerData",
+    ),
     "transcribe": TaskSpec(
         split="habitus.data.speech_split:SpeechSplit",
         model="habitus.model.transcribe:TranscribeModel",

@@ -38,13 +38,14 @@ _LENGTH = opt.group(
     max_length=(int, "data.max_length", "Most events that a tag depends on.", "512"),
 )
 _SHARED = {**_TASK, **COMMON, **_SPLITTING, **_READING, **_LENGTH}
-_FLAGS = {**opt.TEXT_BACKBONE, "words": opt.TEXT["words"], **_SHARED}
+_FLAGS = {**opt.TEXT_BACKBONE, "words": opt.TEXT["words"], **opt.STARTING, **_SHARED}
 
 
 @opt.fits(_FLAGS)
 def fit_tag(
     events: Events,
     run: opt.Run,
+    start: opt.From = None,
 ) -> None:
     """Train a model that gives every event a label, and judge it.
 
@@ -56,7 +57,7 @@ def fit_tag(
         habitus fit tag --events answers.parquet --target correct --label-history --out runs/tag
     """
     run = with_text_defaults(events, run)
-    run_fit(TAG, run, {"events": events})
+    run_fit(TAG, run, {"events": events}, start)
 
 
 @opt.compares(_SHARED)

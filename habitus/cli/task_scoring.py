@@ -37,15 +37,15 @@ def evaluate_task(
     print_json(document) if as_json else print_task_evaluation(document, model.task, model.name)
 
 
-def predict_task(model: Any, given: Mapping[str, str | None], out: Path) -> None:
-    """Write a model's answers to the sources that are given."""
+def predict_task(model: Any, given: Mapping[str, str | None], out: Path, **how: Any) -> None:
+    """Write a model's answers to the sources that are given; `how` goes to its `predict`."""
     names = model.predict_sources or model.sources
     missing = [name for name in names if not given.get(name)]
     if missing:
         raise ConfigError(
             f"A model of the task '{model.task.name}' reads {_options(names)}; --{missing[0]} is missing."
         )
-    answers = model.predict(*(given[name] for name in names))
+    answers = model.predict(*(given[name] for name in names), **how)
     paths = [write_scores(answers, out)]
     rejects = getattr(model, "rejects_", None)
     if rejects is not None and rejects.total:

@@ -89,6 +89,19 @@ class Rejects:
             counts[reason] = counts.get(reason, 0) + count
         return Rejects(self.total + others.n_rows, counts, [*self.samples, *others.samples][:MAX_SAMPLES])
 
+    @classmethod
+    def together(cls, found: Sequence[Rejects]) -> Rejects:
+        """Return the rejects of several tables as one.
+
+        >>> Rejects.together([Rejects(5, {"it is empty": 1}), Rejects(9, {"it is empty": 2})]).counts
+        {'it is empty': 3}
+        """
+        counts: dict[str, int] = {}
+        for one in found:
+            for reason, n in one.counts.items():
+                counts[reason] = counts.get(reason, 0) + n
+        return cls(sum(one.n_rows for one in found), counts, [sample for one in found for sample in one.samples])
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data for reports."""
         return {

@@ -72,6 +72,11 @@ METRICS = {
         f"coverage_{share}": (f"coverage {share}", f"the share of truths between two quantiles; {share} % is honest")
         for share in (50, 60, 80, 90, 95, 98)
     },
+    "token_f1": ("token F1", "how far the words of an answer are those of the true one; 1 is all of them"),
+    "exact": ("exact match", "the share of answers that are the true one"),
+    "has_answer_f1": ("token F1, answerable", "token F1 of the questions that have an answer"),
+    "has_answer_exact": ("exact match, answerable", "exact match of the questions that have an answer"),
+    "no_answer_exact": ("left unanswered", "the share of the questions without an answer that are left unanswered"),
     "bleu": ("BLEU", "how many runs of one to four words agree with the reference, 0 to 100"),
     "chrf": ("chrF", "how many runs of characters agree with the reference, 0 to 100"),
     "wer": ("word error rate", "words to change, add or remove over words spoken; lower is better"),

@@ -65,7 +65,7 @@ def compare_next_run(
     prepared = prepare_next(task, events, data or Data(), split)
     models: dict[str, NextEventModel] = {}
     for name, backbone in backbones.items():
-        model = NextEventModel(task, backbone, **shared)  # type: ignore[arg-type]
+        model = NextEventModel(task, backbone, **shared)
         rivals = next(iter(models.values())).baselines_ if models else None
         folder = out / name if models else out
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,8 @@ from habitus.evaluate.next_ranks import Ranks, by_popularity, headline_ranks
 from habitus.evaluate.next_summary import describe_next
 from habitus.evaluate.next_timelines import timelines
 from habitus.model import NextEventModel
-from habitus.next_prepared import PreparedNext, prepare_next
+from habitus.model.start import Start
+from habitus.next_prepared import PreparedNext
 from habitus.training import Callback
 
 _MOST_RANKED = 20_000  # questions from which hits by popularity are drawn
@@ -31,6 +32,7 @@ def fit_next_run(
     events: Any,
     out: str | Path,
     *,
+    start: Start | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     command: str = "",
@@ -41,12 +43,13 @@ def fit_next_run(
         model: not fitted yet.
         events: the log; a path should be absolute, because the model remembers it.
         out: the run folder; results of an earlier run in it are replaced.
+        start: a pretrained bundle that the model goes on from.
         resume: go on from the checkpoint that a killed run left in the folder.
         callbacks: watch the training.
         command: how to run it again, for the report.
     """
     out, began = Path(out), time.monotonic()
-    prepared = prepare_next(model.task, events, model.data, model.split)
+    prepared = model.begin_from(start).prepare(events)
     out.mkdir(parents=True, exist_ok=True)
     if callbacks:  # somebody watches
         print(model.task.catalogue_loss.sentence(prepared.encoder.sizes[model.task.item]), file=sys.stderr)

@@ -17,6 +17,7 @@ from habitus.errors import ConfigError
 from habitus.evaluate.folder import finite, model_costs, remove_stale, run_facts, write_json, write_report_if_possible
 from habitus.evaluate.task_verdict import verdict
 from habitus.model import SequenceModel
+from habitus.model.start import Start
 from habitus.model.task_model import TaskModel
 from habitus.prepared_task import PreparedTask
 from habitus.training import Callback
@@ -27,6 +28,7 @@ def fit_task_run(
     sources: Sequence[Any],
     out: str | Path,
     *,
+    start: Start | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     command: str = "",
@@ -37,11 +39,13 @@ def fit_task_run(
         model: not fitted yet.
         sources: as `model.fit` takes them.
         out: the run folder; results of an earlier run in it are replaced.
+        start: a pretrained bundle that the model goes on from.
         resume: go on from the checkpoint that a killed run left in the folder.
         callbacks: watch the training.
         command: how to run it again, for the report.
     """
     out, began = Path(out), time.monotonic()
+    model.begin_from(start)
     model._check()
     prepared = model.prepare(*sources).on(sources)
     out.mkdir(parents=True, exist_ok=True)

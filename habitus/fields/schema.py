@@ -97,8 +97,14 @@ def field_to_json(spec: Field) -> dict[str, Any]:
 
 
 def field_from_json(data: Mapping[str, Any] | str, name: str = "field") -> Field:
-    """Build a field from plain data, e.g. from a TOML file: `"number"` or `{kind = "number", log = true}`."""
-    options = {"kind": data} if isinstance(data, str) else dict(data)
+    """Build a field from plain data, e.g. from a TOML file: `"number"` or `{kind = "number", log = true}`.
+
+    `"text:NAME"` is `{kind = "text", tokenizer = "NAME"}`, such as that of a pretrained encoder.
+
+    >>> field_from_json("text:subwords").tokenizer
+    'subwords'
+    """
+    options = _plain_options(data) if isinstance(data, str) else dict(data)
     kind = options.pop("kind", None)
     if kind not in _KINDS:
         raise ConfigError(f"Field '{name}' has kind={kind!r}; {did_you_mean(str(kind), _KINDS)}")
@@ -107,6 +113,11 @@ def field_from_json(data: Mapping[str, Any] | str, name: str = "field") -> Field
         if option not in known:
             raise ConfigError(f"Field '{name}' has no option '{option}'; {did_you_mean(option, known)}")
     return _KINDS[kind](**options)
+
+
+def _plain_options(text: str) -> dict[str, str]:
+    kind, mark, tokenizer = text.partition(":")
+    return {"kind": kind, "tokenizer": tokenizer} if mark and kind == "text" else {"kind": text}
 
 
 def infer_field(name: str, dtype: pl.DataType, n_unique: int) -> Field | None:

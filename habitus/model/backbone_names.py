@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from habitus.backbones import GRU, LSTM, RNN, Transformer
+from habitus.backbones import CNN, GRU, LSTM, RNN, Transformer
 from habitus.backbones.pretrained import Pretrained
 from habitus.config import build
 from habitus.errors import ConfigError, did_you_mean
 from habitus.tasks import Backbone
 
-BACKBONES: dict[str, type[Backbone]] = {"transformer": Transformer, "gru": GRU, "lstm": LSTM, "rnn": RNN}
+BACKBONES: dict[str, type[Backbone]] = {"transformer": Transformer, "gru": GRU, "lstm": LSTM, "rnn": RNN, "cnn": CNN}
 PRETRAINED = {"pretrained": Pretrained}  # of texts alone
 NAMES = {kind: name for name, kind in {**BACKBONES, **PRETRAINED}.items()}
 

@@ -14,7 +14,9 @@ import numpy as np
 import polars as pl
 import torch
 
+from habitus.backbones.pretrained.frozen import know_texts
 from habitus.baselines.embed import EMBED_RIVALS
+from habitus.config import check_taken_rate
 from habitus.data.embed.read import EmbedTable, encode_column, read_to_judge, read_to_learn
 from habitus.data.embed.rows import EmbedEncoder, EmbedRows
 from habitus.data.encode import EncodedSequences
@@ -50,6 +52,8 @@ class EmbedOptions:
         slices: of histories: slices drawn from each in an epoch.
         shortest: of histories: fewest events in a slice.
         baselines: rivals that are fitted beside the model.
+        taken_rate: learning rate of what was taken over from a pretrained bundle, as a share of the training's; 0 holds
+            it still.
     """
 
     use_time: bool | None = None
@@ -57,8 +61,10 @@ class EmbedOptions:
     slices: int = 4
     shortest: int = 5
     baselines: tuple[str, ...] = tuple(EMBED_RIVALS)
+    taken_rate: float = 1.0
 
     def __post_init__(self) -> None:
+        check_taken_rate(self.taken_rate)
         if not 0 <= self.value_dropout < 1:
             raise ConfigError(f"value_dropout={self.value_dropout} is a share: 0 or more and below 1.")
         for name in self.baselines:
@@ -80,6 +86,7 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
     encoder_kind = EmbedEncoder
     rival_kinds = EMBED_RIVALS
     reads_text = True
+    takes_start = True
 
     task: Embed
     data: Data
@@ -89,7 +96,7 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
     encoder_: EmbedEncoder
 
     def __init__(self, task: Embed, backbone: Any | None = None, *, data: Data | None = None, **parts: Any) -> None:
-        data = data or Data()
+        data, self._chose_backbone = data or Data(), backbone is not None
         if backbone is None:
             backbone = self.backbone_from({"name": "transformer", **self.backbone_defaults(task, "transformer", data)})
         super().__init__(task, backbone, data=data_for(backbone, data), **parts)
@@ -124,7 +131,8 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
                     "themselves; leave it out, or name columns of texts with text= (--text)."
                 )
             self.task.refuse_kind("events")
-            return prepare_histories(source, self.data, self.split)
+            known = None if self._start is None else self._start.encoder
+            return prepare_histories(source, self.data, self.split, known)
         found = read_to_learn(source, self.task.target, self.data, self.split)
         self.task.refuse_kind(found.rows.kind)
         return self._prepared(found)
@@ -259,7 +267,7 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
         inner = self.encoder_.inner
         use_time = self.data.text is None if self.options.use_time is None else self.options.use_time
         return EmbedNetwork(
-            Inputs(inner.sizes, inner.knots, {}, {}, inner.groups),
+            Inputs.of(inner),
             self.backbone,
             self.task,
             use_time=use_time,
@@ -276,6 +284,7 @@ class EmbedModel(TaskModel, tasks=(Embed,)):
         return TrainingResult([record | {"is_best": True}], 1, 0.0, 0.0, n_weights, torch.get_num_threads(), None)
 
     def _study(self, train_rows: EmbedRows, validation_rows: EmbedRows) -> Study:
+        know_texts(self.network_, *(one.ids for one in (train_rows.whole, validation_rows.left) if one is not None))
         if train_rows.kind != "events":
             return EmbedStudy(self.task, self.encoder_, train_rows, validation_rows)
         options = self.options

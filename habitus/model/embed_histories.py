@@ -11,6 +11,7 @@ from habitus.data.embed.events import history_rows
 from habitus.data.embed.rows import EmbedEncoder
 from habitus.data.encode import EncodedSequences, Encoder
 from habitus.data.examples import derive_examples
+from habitus.data.kept_fields import keeping, refuse_other_meanings
 from habitus.data.options import Data
 from habitus.data.rejects import Rejects
 from habitus.data.sequence import build_sequences
@@ -19,15 +20,17 @@ from habitus.prepared import read_log
 from habitus.prepared_task import PreparedTask
 
 
-def prepare_histories(events: Any, data: Data, split: Split) -> PreparedTask:
-    """Read a log, divide its entities, and learn fields of the training entities."""
+def prepare_histories(events: Any, data: Data, split: Split, known: Encoder | None = None) -> PreparedTask:
+    """Read a log, divide its entities, and learn fields of the training entities, or keep those that are `known`."""
     data.refuse_sources(events)
-    log = read_log(events, data)
+    if known is not None:
+        refuse_other_meanings(known, data)
+    log = read_log(events, data, None if known is None else known.schema)
     examples = derive_examples(log)
     frame, schema = examples.frame, examples.schema
     part = split.assign(frame, schema.entity, schema.cutoff)
     sequences = build_sequences(log, examples, max_length=data.max_length)
-    inner = Encoder.fit(sequences, part == "train")
+    inner = keeping(known, Encoder.fit(sequences, part == "train"))
     rows = history_rows(inner.encode(sequences))
     facts = {
         "units": "events",

@@ -20,7 +20,7 @@ from habitus.config import build
 from habitus.data.pairs.batch import PairTensors, pair_batches
 from habitus.data.pairs.encoder import PairEncoder
 from habitus.data.pairs.ragged import Ragged
-from habitus.data.pairs.split import PairSplit
+from habitus.data.pairs.split import PairSplit, kept_apart
 from habitus.data.pairs.table import PairData, PairRows, PairTable, is_list, keys_of, read_pairs
 from habitus.data.rejects import Rejects
 from habitus.errors import ConfigError, did_you_mean
@@ -130,13 +130,13 @@ class GenerateModel(TaskModel, tasks=(Generate,)):
                 parts.append(np.full(len(tables[-1].sources), name))
         sides, notes = _joined(tables, task)
         keys, part = keys_of(sides[0]), np.concatenate(parts)
-        part, left_out = _apart(keys, part)
+        part, left_out = kept_apart(keys, part)
         is_train = pl.Series(part == "train")
         encoder = PairEncoder.learn(sides[0].filter(is_train), sides[1].filter(is_train), self.data)
         rows, said = encoder.encode(*sides)
         facts = {**encoder.facts(), "split": split.sentence(), "left_out": left_out}
         notes += said + ([_left_out_note(left_out)] if left_out else [])
-        rejects = _rejects([table.rejects for table in tables])
+        rejects = Rejects.together([table.rejects for table in tables])
         return PreparedTask(
             tables[0].label, encoder, rows, part, keys, facts=facts, notes=tuple(notes), rejects=rejects
         )
@@ -277,23 +277,5 @@ def _joined(tables: Sequence[PairTable], task: Generate) -> tuple[tuple[pl.Serie
     return (pl.concat(sources), pl.concat(targets)), notes
 
 
-def _apart(keys: pl.Series, part: np.ndarray) -> tuple[np.ndarray, int]:
-    """Leave out pairs of training whose source validates or judges, and of validation whose source judges."""
-    left_out = 0
-    for these, those in ((("train", "validation"), ("test",)), (("train",), ("validation",))):
-        judged = keys.filter(pl.Series(np.isin(part, those))).unique()
-        shared = np.isin(part, these) & keys.is_in(judged.implode()).to_numpy()
-        part, left_out = np.where(shared, "left-out", part), left_out + int(shared.sum())
-    return part, left_out
-
-
 def _left_out_note(n: int) -> str:
     return f"{n:,} pairs are left out of training or validation: their source stands in the pairs that judge or choose."
-
-
-def _rejects(found: Sequence[Rejects]) -> Rejects:
-    counts: dict[str, int] = {}
-    for one in found:
-        for reason, n in one.counts.items():
-            counts[reason] = counts.get(reason, 0) + n
-    return Rejects(sum(one.n_rows for one in found), counts, [sample for one in found for sample in one.samples])

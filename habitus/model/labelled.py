@@ -24,6 +24,7 @@ import torch
 from habitus._card import write_card
 from habitus.backbones.frames import Augment
 from habitus.backbones.pretrained import Pretrained
+from habitus.backbones.pretrained.frozen import know_texts
 from habitus.baselines.base import fit_timed
 from habitus.bundle import Bundle
 from habitus.data.batch import SequenceTensors
@@ -154,6 +155,7 @@ class LabelledModel(SequenceModel, tasks=(Classify, Regress)):
         self.network_ = self._build_network()
         if self._start is not None:
             self._start.hand_over(self.network_, self.options.taken_rate)
+        know_texts(self.network_, train_rows.ids, validation_rows.ids)
         wide, began = self.network_.wide, time.monotonic()
         groups = entity_codes[train_rows.example]
         offset = None if wide is None else wide.fit(train_rows, validation_rows, self.task.fit_linear, groups=groups)
@@ -259,16 +261,15 @@ class LabelledModel(SequenceModel, tasks=(Classify, Regress)):
     # -- inside
 
     def _build_network(self) -> SequenceNetwork:
-        encoder = self.encoder_
-        inputs = Inputs(encoder.sizes, encoder.knots, encoder.profile_sizes, encoder.profile_knots, encoder.groups)
         return SequenceNetwork(
-            inputs,
+            Inputs.of(self.encoder_),
             self.backbone,
             self.task,
             use_time=not self.data.reads_text if self.options.use_time is None else self.options.use_time,
             wide=self._is_wide,
             value_dropout=self.options.value_dropout,
             augment=Augment() if self.options.augment else None,
+            hidden=self.options.hidden,
             n_factors=self.options.factors,
         )
 

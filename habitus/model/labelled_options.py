@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from habitus.baselines import BASELINES
 from habitus.baselines.regress import NUMBER_BASELINES
+from habitus.config import check_taken_rate
 from habitus.errors import ConfigError, did_you_mean
 
 CALIBRATIONS = ("none", "platt", "isotonic", "temperature")
@@ -22,6 +23,7 @@ class Options:
         calibration: map probabilities by a fit on validation: "platt", "isotonic", "temperature" or "none".
         baselines: rivals by counting that are fitted beside the model; None: all that the task has.
         augment: change the frames of sound a little in training; other logs have none.
+        hidden: a hidden layer between the pooled state and the outputs; without it there is less to learn by heart.
         taken_rate: learning rate of what was taken over from a pretrained bundle, as a share of the training's; 0 holds
             it still.
         factors: of each field with many values, read by the linear path; set by a fit that goes on from such a bundle.
@@ -33,6 +35,7 @@ class Options:
     calibration: str = "none"
     baselines: tuple[str, ...] | None = None
     augment: bool = True
+    hidden: bool = True
     taken_rate: float = 1.0
     factors: int = 0
 
@@ -41,8 +44,7 @@ class Options:
             raise ConfigError(f"calibration={self.calibration!r}; {did_you_mean(self.calibration, CALIBRATIONS)}")
         if not 0 <= self.value_dropout < 1:
             raise ConfigError(f"value_dropout={self.value_dropout} is a share: 0 or more and below 1.")
-        if not 0 <= self.taken_rate <= 1:
-            raise ConfigError(f"taken_rate={self.taken_rate} is a share of the learning rate: 0 to 1.")
+        check_taken_rate(self.taken_rate)
         known = BASELINES.keys() | NUMBER_BASELINES.keys()
         for name in self.baselines or ():
             if name not in known:

@@ -8,11 +8,10 @@ network and travel in the bundle, so that every evaluation shows them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,12 +19,13 @@ import torch
 
 from habitus._card import write_next_card
 from habitus.backbones import Transformer
+from habitus.backbones.pretrained.frozen import know_texts
 from habitus.baselines.base import fit_timed
 from habitus.baselines.next_event import NEXT_BASELINES, NextBaseline
 from habitus.bundle import Bundle
 from habitus.data.next_batch import HistoryTensors
 from habitus.data.next_split import NextSplit
-from habitus.errors import ConfigError, did_you_mean
+from habitus.errors import ConfigError
 from habitus.fields.category import Vocabulary
 from habitus.model.ann import ItemIndex, Search
 from habitus.model.answers import answer_columns, questions_of, recommend
@@ -33,7 +33,9 @@ from habitus.model.base import SequenceModel
 from habitus.model.generate import generate
 from habitus.model.judging import asked, judge
 from habitus.model.new_items import with_items
+from habitus.model.next_options import NextOptions
 from habitus.model.rivals import pack_rivals, unpack_rivals
+from habitus.model.start import Start, begin
 from habitus.model.stream import EventStream
 from habitus.model.update import update
 from habitus.next_evaluation import NextEvaluation
@@ -57,29 +59,6 @@ from habitus.training.next_event import NextEventStudy
 _REPEATS = 0.01  # share of repeated items up to which items that were seen are taken out of rankings
 
 
-@dataclass(frozen=True)
-class NextOptions:
-    """How answers are ranked, and which rivals stand beside them.
-
-    Args:
-        filter_seen: take items of the user's past out of rankings; "auto" does so where hardly any event of training
-            repeats an earlier item of its user (films), and not where many do (actions, visits).
-        baselines: rivals by counting that are fitted beside the model.
-    """
-
-    filter_seen: Literal["auto", "yes", "no"] = "auto"
-    baselines: tuple[str, ...] = tuple(NEXT_BASELINES)
-
-    def __post_init__(self) -> None:
-        if self.filter_seen not in ("auto", "yes", "no"):
-            raise ConfigError(
-                f"filter_seen={self.filter_seen!r}; {did_you_mean(str(self.filter_seen), ('auto', 'yes', 'no'))}"
-            )
-        for name in self.baselines:
-            if name not in NEXT_BASELINES:
-                raise ConfigError(f"There is no baseline '{name}'; {did_you_mean(name, NEXT_BASELINES)}")
-
-
 class NextEventModel(SequenceModel, tasks=(NextEvent,)):
     """A `SequenceModel` that predicts the next event; see there for the arguments."""
 
@@ -90,6 +69,12 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
     split: NextSplit
     options: NextOptions
     network_: NextEventNetwork
+    start_: Mapping[str, Any] | None = None  # what it went on from, where that was no random weights
+    _start: Start | None = None
+
+    def __init__(self, task: NextEvent, backbone: Backbone | None = None, **parts: Any) -> None:
+        super().__init__(task, backbone, **parts)
+        self._chose_backbone = backbone is not None
 
     @classmethod
     def default_backbone(cls) -> Backbone:
@@ -107,6 +92,7 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
         self,
         events: Any,
         *,
+        start: str | Path | None = None,
         folder: str | Path | None = None,
         resume: bool = False,
         callbacks: Sequence[Callback] = (),
@@ -115,14 +101,25 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
 
         Args:
             events: the log: a path (file, folder or glob of Parquet, CSV, Arrow), or a polars, pandas or Arrow table.
+            start: a bundle of `SequenceModel(Pretrain(...))` whose vocabularies and weights are taken over.
             folder: where checkpoints and logs of the run go; None keeps none.
             resume: go on from the folder's checkpoint to the weights that an undisturbed run gives.
             callbacks: watch the run, e.g. `ProgressBar()`.
 
         Afterwards: `history_` (one record an epoch), `evaluation_` (on the test part, if there is one).
         """
-        prepared = prepare_next(self.task, events, self.data, self.split)
+        prepared = self.begin_from(start).prepare(events)
         return self.fit_prepared(prepared, folder=folder, resume=resume, callbacks=callbacks)
+
+    def begin_from(self, start: str | Path | Start | None) -> NextEventModel:
+        """Take over the backbone of a pretrained bundle, whose vocabularies `prepare` then keeps; None: of nothing."""
+        begin(self, start, chosen=self._chose_backbone)
+        return self
+
+    def prepare(self, events: Any) -> PreparedNext:
+        """Read a log, divide its histories, learn vocabularies from the training part and encode."""
+        known = None if self._start is None else self._start.encoder
+        return prepare_next(self.task, events, self.data, self.split, known)
 
     def fit_prepared(
         self,
@@ -138,6 +135,9 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
         self.encoder_ = prepared.encoder
         torch.manual_seed(self.seed)
         network = self._build_network(training_gaps(prepared))
+        if self._start is not None:
+            self._start.refuse_asked(prepared)
+            self._start.hand_over(network, self.options.taken_rate, grown=[self.task.item])
         return self.train_on(
             prepared, network, self.training, rivals=rivals, folder=folder, resume=resume, callbacks=callbacks
         )
@@ -160,6 +160,7 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
         self.integer_items_ = has_integer_items(prepared)
         self.network_ = network
         network.item_counts = torch.from_numpy(self.popularity_)
+        know_texts(network, prepared.histories.ids)
         tensors = HistoryTensors(prepared.histories)
         self.result_: TrainingResult = train(
             self.network_,
@@ -168,7 +169,8 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
             seed=self.seed,
             folder=Path(folder) if folder else None,
             resume=resume,
-            fingerprint=f"{prepared.fingerprint()}|{self.backbone}|{self.options}|{self.task}|{self.data.max_length}",
+            fingerprint=f"{prepared.fingerprint()}|{self.backbone}|{self.options}|{self.task}|{self.data.max_length}"
+            + ("" if self.start_ is None else f"|{self.start_}"),
             callbacks=callbacks,
         )
         self.history_ = self.result_.history
@@ -359,8 +361,7 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
     # -- inside
 
     def _build_network(self, gaps_days: np.ndarray | None = None) -> NextEventNetwork:
-        encoder = self.encoder_
-        return NextEventNetwork(Inputs(encoder.sizes, encoder.knots, {}, {}), self.backbone, self.task, gaps_days)
+        return NextEventNetwork(Inputs.of(self.encoder_), self.backbone, self.task, gaps_days)
 
     def _study(self, prepared: PreparedNext, tensors: HistoryTensors) -> NextEventStudy:
         return NextEventStudy(
@@ -389,12 +390,14 @@ class NextEventModel(SequenceModel, tasks=(NextEvent,)):
         tensors, rivals = pack_rivals(self.baselines_)
         tensors["popularity"] = self.popularity_
         more = {"filter_seen": self.filter_seen_, "integer_items": self.integer_items_, "log": self.log_}
+        more |= {} if self.start_ is None else {"start": dict(self.start_)}
         return tensors, {"baselines": rivals}, more
 
     def _restore(self, bundle: Bundle) -> None:
         config = bundle.documents["model"]
         self.filter_seen_, self.log_ = config["filter_seen"], config["log"]
         self.integer_items_ = config["integer_items"]
+        self.start_ = config.get("start")
         self.popularity_ = bundle.tensors["popularity"]
         self.baselines_ = unpack_rivals(bundle, NEXT_BASELINES)
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from habitus.backbones.pretrained.frozen import know_texts
 from habitus.bundle import Bundle
 from habitus.data.batch import Batch, SequenceTensors
 from habitus.data.split import PretrainSplit
@@ -108,7 +109,9 @@ class PretrainModel(SequenceModel, tasks=(Pretrain,)):
         self.factors_ = find_factors(train_rows, rows.encoder.sizes, self.options.factors, self.seed)
         torch.manual_seed(self.seed)
         self.network_ = self._build_network()
+        know_texts(self.network_, train_rows.ids, rows.rows("validation").ids)
         study = STUDIES[self.task.objective](self.task, train_rows, rows.rows("validation"), self.data.max_length)
+        study.begin(self.network_)
         self.result_ = train(
             self.network_,
             study,
@@ -144,10 +147,8 @@ class PretrainModel(SequenceModel, tasks=(Pretrain,)):
     # -- inside
 
     def _build_network(self) -> PretrainNetwork:
-        encoder = self.encoder_
-        inputs = Inputs(encoder.sizes, encoder.knots, {}, {}, encoder.groups)
         body: Any = self.backbone
-        return build_pretrain_network(inputs, body, self.task, use_time=self.data.text is None)
+        return build_pretrain_network(Inputs.of(self.encoder_), body, self.task, use_time=self.data.text is None)
 
     def _own_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
         entities, until_us = self.seen_

@@ -1,5 +1,6 @@
 """All tasks by name, each with a model that knows it; importing the leaves is what registers them."""
 
+from habitus.model.answer import AnswerModel
 from habitus.model.base import SequenceModel
 from habitus.model.embed import EmbedModel
 from habitus.model.forecast import ForecastModel
@@ -14,6 +15,7 @@ TASKS = SequenceModel.task_kinds
 
 __all__ = [
     "TASKS",
+    "AnswerModel",
     "EmbedModel",
     "ForecastModel",
     "GenerateModel",

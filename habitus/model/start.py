@@ -8,12 +8,13 @@ or not at all; held still, its pooled states are also read by the linear path, w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +24,8 @@ from habitus.data.encode import Encoder
 from habitus.data.examples import Examples
 from habitus.errors import ConfigError, DataError
 from habitus.model.base import SequenceModel, tensors_below
-from habitus.trained_on import moments_of
+from habitus.next_prepared import PreparedNext
+from habitus.trained_on import hashes, moments_of
 
 TAKEN = ("embed", "backbone")  # modules that a start gives, and also `pool` where the objective trained it
 _FREE = ("dropout", "pooling")  # options of a backbone that need not be the start's
@@ -65,7 +67,7 @@ class Start:
                 "`habitus pretrain --out` wrote."
             )
         objective = config["task"]["options"]["objective"]
-        taken = (*TAKEN, "pool") if objective == "contrastive" else TAKEN
+        taken = (*TAKEN, "pool") if objective in ("contrastive", "order") else TAKEN
         own = tensors_below("network/", bundle.tensors)
         weights = {name: torch.from_numpy(value) for name, value in own.items() if name.split(".")[0] in taken}
         facts = {"hash": bundle.hash, "objective": objective, **config["learned_from"]}
@@ -125,37 +127,128 @@ class Start:
         )
         return [f"{self.sentence()} {share} were among those it learned from."]
 
-    def hand_over(self, network: nn.Module, rate: float) -> None:
+    def refuse_judges(self, keys: pl.Series, part: np.ndarray, split: Any) -> list[str]:
+        """Refuse a start that has read histories which are to judge; return notes.
+
+        Args:
+            keys: String (n,), the entity of each unit.
+            part: of each, (n,); those of "test" judge.
+            split: that divided them.
+
+        Raises:
+            DataError: with how many.
+        """
+        entities = self.seen[0]
+        known = np.isin(hashes(keys.to_list()), entities)
+        n_judging = int((known & (part == "test")).sum())
+        if n_judging:
+            raise DataError(
+                f"The pretrained bundle has read the histories of {n_judging:,} of the {(part == 'test').sum():,} "
+                f"entities that judge, whose future it would know. Pretrain on a log without them{_same_draw(split)}."
+            )
+        trains = int((known & (part != "test")).sum())
+        return [
+            f"{self.sentence()} {trains:,} of {(part != 'test').sum():,} entities that train or choose were among them."
+        ]
+
+    def refuse_asked(self, prepared: PreparedNext) -> None:
+        """Refuse a start that has read events which choose the epoch or judge, of next-event prediction.
+
+        Raises:
+            DataError: with of how many histories.
+        """
+        histories, stop = prepared.histories, prepared.parts.train_stop
+        asked = np.flatnonzero(stop < histories.offsets[1:])
+        keys = hashes(prepared.entities.cast(pl.String).fill_null("").gather(asked).to_list())
+        entities, until_us = self.seen
+        at = np.minimum(np.searchsorted(entities, keys), max(len(entities) - 1, 0))
+        known = entities[at] == keys if len(entities) else np.zeros(len(keys), bool)
+        late = known & (until_us[at] >= histories.time_us[stop[asked]]) if len(entities) else known
+        if late.any():
+            raise DataError(
+                f"The pretrained bundle has read events that are to be foretold, of {late.sum():,} of {len(keys):,} "
+                "histories. Pretrain on what comes before them: with a table of the entities and the moment up to "
+                "which each may be read (habitus pretrain --events E --examples X), or on other entities."
+            )
+
+    def hand_over(self, network: nn.Module, rate: float, *, new: Iterable[str] = (), grown: Iterable[str] = ()) -> None:
         """Put the weights into a network, and let them learn at a share of the learning rate; 0 holds them still.
+
+        A network that keeps some of them under other names, or has no use for them, says so (`taken_name`).
+
+        Args:
+            network: that goes on from here.
+            rate: the share.
+            new: fields that the start does not have, such as the label history of a tagger; they begin at random.
+            grown: fields whose vocabulary has got more values behind the start's; these begin at random, and their
+                table learns at the whole rate.
 
         Raises:
             DataError: if the network reads other fields.
         """
-        own = {name: value for name, value in network.state_dict().items() if name.split(".")[0] in TAKEN}
-        given = {name: value for name, value in self.weights.items() if name in own or name.split(".")[0] in TAKEN}
-        unlike = [name for name in {**own, **given} if _shape(own.get(name)) != _shape(given.get(name))]
+        state, added = network.state_dict(), {_table_of(name) for name in new}
+        fresh = set(added)
+        taken_name = getattr(network, "taken_name", _same)
+        useful = {name: value for name, value in self.weights.items() if name.split(".")[0] in (*TAKEN, "pool")}
+        named = {taken_name(name): value for name, value in useful.items()}
+        pool = {name: value for name, value in named.items() if name and name.startswith("pool.") and name in state}
+        given = {name: value for name, value in named.items() if name and not name.startswith("pool.")}
+        for table in {_table_of(name) for name in grown} & given.keys() & state.keys():
+            fresh |= {table} if len(state[table]) > len(given[table]) else set()
+            given[table] = torch.cat([given[table], state[table][len(given[table]) :]])
+        own = {one for one in state if one in given or (one.split(".")[0] in TAKEN and one not in added)}
+        unlike = [name for name in {*own, *given} if _shape(state.get(name)) != _shape(given.get(name))]
         if unlike:
             raise DataError(
                 f"The network reads other fields than the pretrained one ({len(unlike)} of its tensors differ, such as "
                 f"'{sorted(unlike)[0]}'); give the same log, the same options of reading and the same use_time."
             )
-        pool = {name: value for name, value in self.weights.items() if name in network.state_dict()}
         network.load_state_dict({**given, **pool}, strict=False)
-        for name in TAKEN:
-            _set_rate(getattr(network, name), rate)
+        for name in dict.fromkeys([*TAKEN, *(name.split(".")[0] for name in given)]):
+            _set_rate(getattr(network, name), rate, {one.removeprefix(f"{name}.") for one in fresh})
         wide: Any = getattr(network, "wide", None)
         for name in () if wide is None else wide.factored:
             wide.factors[module_key(name)].data.copy_(torch.from_numpy(self.factors[name]))
+
+
+def begin(model: Any, start: str | Path | Start | None, *, chosen: bool) -> None:
+    """Let a model begin from a bundle, whose backbone it takes; None lets it begin from nothing.
+
+    Args:
+        model: that is to be fitted; gets `_start` and `start_`.
+        start: the bundle, or its folder.
+        chosen: whether its backbone was chosen, so that it must fit.
+    """
+    begun = start if start is None or isinstance(start, Start) else Start.read(start)
+    model._start, model.start_ = begun, None if begun is None else dict(begun.facts)
+    if begun is not None:
+        model.backbone = begun.backbone_for(model, chosen)
+
+
+def _same_draw(split: Any) -> str:
+    """Say how pretraining leaves out the entities that a split draws to judge, where it draws them."""
+    if getattr(split, "column", None) is not None or getattr(split, "by", "entity") != "entity":
+        return ""
+    return f": habitus pretrain --events E --test {split.test:g} --seed {split.seed} leaves the same ones out"
+
+
+def _table_of(field: str) -> str:
+    return f"embed.categories.{module_key(field)}.weight"
+
+
+def _same(name: str) -> str:
+    return name
 
 
 def _shape(value: Tensor | None) -> tuple[int, ...] | None:
     return None if value is None else tuple(value.shape)
 
 
-def _set_rate(module: Any, rate: float) -> None:
-    """Let all parameters of a module learn at a share of the rate; one that has a say itself is multiplied."""
+def _set_rate(module: Any, rate: float, fresh: Collection[str]) -> None:
+    """Let a module learn at a share of the rate, but for its fresh parameters; one that has a say is multiplied."""
     if rate == 0:
-        module.requires_grad_(False)
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and name in fresh)
         return
     inner = getattr(module, "rate_of", None)
-    module.rate_of = lambda name: rate * (1.0 if inner is None else inner(name))
+    module.rate_of = lambda name: (1.0 if name in fresh else rate) * (1.0 if inner is None else inner(name))

@@ -16,9 +16,11 @@ import numpy as np
 import polars as pl
 
 from habitus.backbones.pretrained import Pretrained
+from habitus.backbones.pretrained.frozen import know_texts
 from habitus.baselines.base import fit_timed
 from habitus.baselines.rival import Rival
 from habitus.baselines.tag import TAG_BASELINES, FrequentTag, RunningRates, WindowLogistic
+from habitus.config import check_taken_rate
 from habitus.data.encode import Encoder
 from habitus.data.options import Data
 from habitus.data.tags.read import TagEncoder, TagLog, in_log_order, read_to_answer, read_to_learn
@@ -46,13 +48,17 @@ class TagOptions:
         use_time: read the gap before an event, its hour and weekday; None: yes, unless the times are made up (text).
         value_dropout: share of category values read as UNKNOWN in training, of fields with over 256 values.
         baselines: rivals that are fitted beside the model; None: all that fit the number of labels.
+        taken_rate: learning rate of what was taken over from a pretrained bundle, as a share of the training's; 0 holds
+            it still.
     """
 
     use_time: bool | None = None
     value_dropout: float = 0.0
     baselines: tuple[str, ...] | None = None
+    taken_rate: float = 1.0
 
     def __post_init__(self) -> None:
+        check_taken_rate(self.taken_rate)
         if not 0 <= self.value_dropout < 1:
             raise ConfigError(f"value_dropout={self.value_dropout} is a share: 0 or more and below 1.")
         for name in self.baselines or ():
@@ -74,6 +80,7 @@ class TagModel(TaskModel, tasks=(Tag,)):
     encoder_kind = TagEncoder
     reads_text = True
     rival_kinds = TAG_BASELINES
+    takes_start = True
 
     task: Tag
     options: TagOptions
@@ -82,6 +89,7 @@ class TagModel(TaskModel, tasks=(Tag,)):
     encoder_: TagEncoder
 
     def __init__(self, task: Tag, backbone: Any | None = None, **parts: Any) -> None:
+        self._chose_backbone = backbone is not None
         if backbone is None:
             backbone = self.backbone_from({"name": "transformer", **self.backbone_defaults(task, "transformer")})
         super().__init__(task, backbone, **parts)
@@ -106,6 +114,7 @@ class TagModel(TaskModel, tasks=(Tag,)):
             labels=self.task.labels,
             past_only=self.task.direction == "past",
             tokenizer=self.backbone.pretrained if isinstance(self.backbone, Pretrained) else None,
+            known=None if self._start is None else self._start.encoder,
         )
         self.task.learned(found.encoder.labels).refuse_wrong_labels()
         return self._prepared(found)
@@ -205,14 +214,18 @@ class TagModel(TaskModel, tasks=(Tag,)):
             return TagNetwork(inputs, self.backbone, self.task, use_time=False)
         use_time = self.encoder_.has_times if self.options.use_time is None else self.options.use_time
         return TagNetwork(
-            Inputs(sizes, encoder.knots, {}, {}),
+            replace(Inputs.of(encoder), sizes=sizes),
             self.backbone,
             self.task,
             use_time=use_time,
             value_dropout=self.options.value_dropout,
         )
 
+    def _new_fields(self) -> list[str]:
+        return [name for name in self.network_.inputs.sizes if name not in self.encoder_.events.sizes]
+
     def _study(self, train_rows: Tagged, validation_rows: Tagged) -> TagStudy:
+        know_texts(self.network_, train_rows.histories.ids, validation_rows.histories.ids)
         return TagStudy(self.task, self._tensors(train_rows), self._tensors(validation_rows))
 
     def _tensors(self, rows: Tagged) -> TagTensors:

@@ -23,10 +23,11 @@ from habitus._card import write_task_card
 from habitus.baselines.base import fit_timed
 from habitus.baselines.rival import Rival
 from habitus.bundle import Bundle
-from habitus.errors import DataError
+from habitus.errors import ConfigError, DataError
 from habitus.evaluation import Evaluation, judge_answers
 from habitus.model.base import SequenceModel
 from habitus.model.rivals import pack_rivals, unpack_rivals
+from habitus.model.start import Start, begin
 from habitus.prepared_task import PreparedTask
 from habitus.tasks.judged import JudgedTask
 from habitus.trained_on import hashes
@@ -39,8 +40,13 @@ class TaskModel(SequenceModel, ABC):
     predict_sources: ClassVar[tuple[str, ...]] = ()  # empty: the same
     rival_kinds: ClassVar[Mapping[str, type[Rival]]] = {}
 
+    takes_start: ClassVar[bool] = False  # whether it can go on from a pretrained bundle
+
     task: JudgedTask
     facts_: dict[str, Any]
+    start_: Mapping[str, Any] | None = None  # what it went on from, where that was no random weights
+    _start: Start | None = None
+    _chose_backbone: bool = True
 
     # -- what a leaf says
 
@@ -95,6 +101,7 @@ class TaskModel(SequenceModel, ABC):
         self,
         *sources: Any,
         folder: str | Path | None = None,
+        start: str | Path | None = None,
         resume: bool = False,
         callbacks: Sequence[Callback] = (),
     ) -> TaskModel:
@@ -102,14 +109,29 @@ class TaskModel(SequenceModel, ABC):
 
         Args:
             sources: as the class's `sources` names them.
+            start: a bundle of `SequenceModel(Pretrain(...))` whose vocabularies and weights are taken over.
             folder: where checkpoints and logs of the run go; None keeps none.
             resume: go on from the folder's checkpoint to the weights that an undisturbed run gives.
             callbacks: watch the run, e.g. `ProgressBar()`.
 
         Afterwards: `history_` (one record an epoch), `evaluation_` (on the test part, if there is one).
         """
+        self.begin_from(start)
         self._check()
         return self.fit_prepared(self.prepare(*sources).on(sources), folder=folder, resume=resume, callbacks=callbacks)
+
+    def begin_from(self, start: str | Path | Start | None) -> None:
+        """Take over the backbone of a pretrained bundle; `prepare` then keeps its vocabularies. None: of nothing.
+
+        Raises:
+            ConfigError: if the task, or the backbone that was chosen, cannot start there.
+        """
+        if start is not None and (not self.takes_start or getattr(self.data, "reads_text", False)):
+            raise ConfigError(
+                f"A model of the task '{self.task.name}' cannot start from a pretrained bundle with such data; those "
+                "of classify, regress, next-event, and of tag and embed on a log can. Leave out start= (--from)."
+            )
+        begin(self, start, chosen=self._chose_backbone)
 
     def fit_prepared(
         self,
@@ -128,7 +150,9 @@ class TaskModel(SequenceModel, ABC):
         train_rows, validation_rows = prepared.of("train"), prepared.of("validation")
         torch.manual_seed(self.seed)
         self.network_ = self._build_network()
+        notes = [*prepared.notes, *self._taken_over(prepared)]
         options = f"{self.task.to_json()}|{self.backbone}|{self.data}|{self.options}"
+        options += "" if self.start_ is None else f"|{self.start_}"
         self.result_ = self._train(
             self._study(train_rows, validation_rows),
             folder=Path(folder) if folder else None,
@@ -141,8 +165,20 @@ class TaskModel(SequenceModel, ABC):
         self.trained_keys_ = _trained_keys(prepared)
         self.facts_ = {"source": prepared.source, "sources": list(prepared.paths), "parts": prepared.counts()}
         test = prepared.of("test")
-        self.evaluation_ = self._judge(test, "test", prepared.notes) if len(test) else None
+        self.evaluation_ = self._judge(test, "test", notes) if len(test) else None
         return self
+
+    def _taken_over(self, prepared: PreparedTask) -> list[str]:
+        """Put the start's weights into the network, if there is one; return what is to be said of it."""
+        if self._start is None:
+            return []
+        said = self._start.refuse_judges(prepared.keys, prepared.part, self.split)
+        self._start.hand_over(self.network_, self.options.taken_rate, new=self._new_fields())
+        return said
+
+    def _new_fields(self) -> list[str]:
+        """Return the fields that the network reads beside those of the log."""
+        return []
 
     # -- judging
 
@@ -160,7 +196,7 @@ class TaskModel(SequenceModel, ABC):
         self._require_fitted()
         prepared = self.read(*sources)
         seen = np.isin(hashes(prepared.keys.to_list()), self.trained_keys_)
-        notes, n = list(prepared.notes), len(seen)
+        notes, n = [*prepared.notes, *([prepared.rejects.summary()] if prepared.rejects else [])], len(seen)
         if seen.any():
             fate = "counted all the same" if include_training else "left out"
             notes.append(f"{seen.sum():,} of {n:,} {self.task.unit} were used in training and are {fate}.")
@@ -194,10 +230,12 @@ class TaskModel(SequenceModel, ABC):
 
     def _own_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
         tensors, documents = pack_rivals(self.baselines_)
-        return tensors | {"trained_on/keys": self.trained_keys_}, {"baselines": documents}, {"facts": self.facts_}
+        more = {"facts": self.facts_} if self.start_ is None else {"facts": self.facts_, "start": dict(self.start_)}
+        return tensors | {"trained_on/keys": self.trained_keys_}, {"baselines": documents}, more
 
     def _restore(self, bundle: Bundle) -> None:
         self.trained_keys_ = bundle.tensors["trained_on/keys"]
+        self.start_ = bundle.documents["model"].get("start")
         self.facts_ = bundle.documents["model"]["facts"]
         self.baselines_ = unpack_rivals(bundle, self.rival_kinds)
 

@@ -1,5 +1,7 @@
 """Tasks: what is predicted. One file each: target, head, loss, decoding, default metrics."""
 
+from habitus.tasks.answer import Answer
+from habitus.tasks.answer_network import AnswerNetwork
 from habitus.tasks.base import Task
 from habitus.tasks.classify import Classify
 from habitus.tasks.embed import Embed
@@ -16,6 +18,8 @@ from habitus.tasks.tag_network import TagNetwork
 from habitus.tasks.transcribe import SpeechNetwork, Transcribe
 
 __all__ = [
+    "Answer",
+    "AnswerNetwork",
     "Backbone",
     "Classify",
     "Embed",

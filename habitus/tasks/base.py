@@ -18,6 +18,7 @@ from habitus.data.encode import EncodedSequences
 from habitus.metrics import Interval
 
 _HEAD_DROPOUT = 0.1
+_LINEAR_DROPOUT = 0.3  # before an output layer alone
 
 
 class AnswerMap(Protocol):
@@ -65,13 +66,16 @@ class Task(ABC):
     def encode_target(self, values: pl.DataFrame) -> np.ndarray:
         """Return what the loss reads, (n, ...)."""
 
-    def build_head(self, width: int) -> nn.Sequential:
+    def build_head(self, width: int, hidden: bool = True) -> nn.Sequential:
         """Return the module from the pooled state (B, width) to outputs (B, n_outputs).
 
-        Hidden layer, GELU, dropout and the output layer, which starts at zero.
+        Hidden layer, GELU, dropout and the output layer, which starts at zero; without `hidden` more dropout and the
+        output layer.
         """
         output = nn.Linear(width, self.n_outputs)
         nn.init.zeros_(output.weight)
+        if not hidden:
+            return nn.Sequential(Dropout(_LINEAR_DROPOUT), output)
         return nn.Sequential(nn.Linear(width, width), nn.GELU(), Dropout(_HEAD_DROPOUT), output)
 
     @abstractmethod

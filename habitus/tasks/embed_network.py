@@ -12,14 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from habitus.backbones.embed import EventEmbedding
 from habitus.backbones.pool import Pool
-from habitus.backbones.pretrained import Pretrained
 from habitus.data.batch import Batch, SequenceTensors
 from habitus.data.encode import EncodedSequences
 from habitus.data.loader import length_batches
 from habitus.tasks.embed import Embed
-from habitus.tasks.network import Backbone, Inputs
+from habitus.tasks.network import Backbone, Inputs, build_body
 from habitus.tasks.pretrain.contrastive import ContrastiveHead
 
 _TOKENS_AT_ONCE, _ROWS_AT_ONCE = 16_384, 256
@@ -41,20 +39,7 @@ class EmbedNetwork(nn.Module):
     ) -> None:
         super().__init__()
         width = backbone.hidden_size
-        if isinstance(backbone, Pretrained):
-            self.backbone = backbone.build()
-            self.embed: nn.Module = self.backbone.reads(inputs.sizes)
-        else:
-            self.embed = EventEmbedding(
-                inputs.sizes,
-                inputs.knots,
-                width,
-                backbone.dropout,
-                value_dropout=value_dropout,
-                use_time=use_time,
-                groups=inputs.groups,
-            )
-            self.backbone = backbone.build()
+        self.embed, self.backbone = build_body(inputs, backbone, use_time=use_time, value_dropout=value_dropout)
         self.pool = Pool(backbone.pooling, width)
         self.project = nn.Identity() if task.size is None else nn.Linear(width, task.size)
         self.size = task.size or width

@@ -134,7 +134,9 @@ class NextEventNetwork(nn.Module):
             raise ConfigError("NextEvent needs a causal backbone: a step may not see the event that it predicts.")
         width = backbone.hidden_size
         self.task = task
-        self.embed = EventEmbedding(inputs.sizes, inputs.knots, width, backbone.dropout, use_time=False)
+        self.embed = EventEmbedding(
+            inputs.sizes, inputs.knots, width, backbone.dropout, use_time=False, frozen=inputs.texts
+        )
         self.gap = _table(_N_GAPS, width)
         self.next_gap = _table(_N_GAPS + 1, width) if task.query_time else None  # the last entry: not known
         self.hour = _table(24, width) if task.calendar else None
@@ -151,6 +153,15 @@ class NextEventNetwork(nn.Module):
 
     edges: Tensor
     median_gap: Tensor
+
+    def taken_name(self, name: str) -> str | None:
+        """Return where a weight of a pretrained network belongs here; None: nowhere, as gaps are read otherwise."""
+        if name.startswith(("embed.age.", "embed.gap.", "pool.")):
+            return None
+        for clock in ("hour.", "weekday."):
+            if name.startswith(f"embed.{clock}"):
+                return None if self.hour is None else name.removeprefix("embed.")
+        return name
 
     @property
     def median_gap_days(self) -> float:
@@ -206,7 +217,9 @@ class NextEventNetwork(nn.Module):
             rows += [_rows(self.hour)[within // HOUR_US], _rows(self.weekday)[(day + 3) % 7]]
         for name, value in fields.items():
             key = module_key(name)
-            if name in self.embed.texts and isinstance(value, tuple):  # the tokens of a text
+            if key in self.embed.frozen:
+                rows.append(self.embed.frozen[key](torch.tensor([value]))[0].detach().numpy())
+            elif name in self.embed.texts and isinstance(value, tuple):  # the tokens of a text
                 table = _rows(self.embed.categories[key])[[int(one) for one in value if one != PAD]]
                 rows.append(table.mean(0))
             elif isinstance(value, tuple):
@@ -214,6 +227,7 @@ class NextEventNetwork(nn.Module):
             else:
                 rows.append(_rows(self.embed.categories[key])[value])
         norm = self.embed.norm
+        assert isinstance(norm, nn.LayerNorm), "an item is a category beside any sound"
         vector = norm_row(functools.reduce(np.add, rows), norm.weight.detach().numpy(), norm.bias.detach().numpy())
         return torch.from_numpy(vector[None])
 

@@ -140,9 +140,9 @@ class Regress(Task):
             )
         return target.astype(np.float32)
 
-    def build_head(self, width: int) -> nn.Sequential:
+    def build_head(self, width: int, hidden: bool = True) -> nn.Sequential:
         """Return hidden layer and output layer, which starts at the median and the quantiles of training."""
-        head = super().build_head(width)
+        head = super().build_head(width, hidden)
         start = torch.tensor(self.start_)
         point = point_of(self.levels)
         steps = torch.log(torch.expm1(start.diff().clamp_min(1e-2)))  # softplus turned around

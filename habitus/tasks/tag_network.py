@@ -28,6 +28,7 @@ from habitus.tasks.tag import Tag
 
 _EVENTS_AT_ONCE, _ROWS_AT_ONCE = 16_384, 256
 _INIT_STD = 0.05
+_TAKEN = {"embed.gap.": "gap.", "embed.hour.": "calendar.0.", "embed.weekday.": "calendar.1."}
 
 
 class TagNetwork(nn.Module):
@@ -53,7 +54,13 @@ class TagNetwork(nn.Module):
             self.embed: nn.Module = self.backbone.reads_words(list(inputs.sizes), inputs.specials)
         else:
             self.embed = EventEmbedding(
-                inputs.sizes, inputs.knots, width, backbone.dropout, value_dropout=value_dropout, use_time=False
+                inputs.sizes,
+                inputs.knots,
+                width,
+                backbone.dropout,
+                value_dropout=value_dropout,
+                use_time=False,
+                frozen=inputs.texts,
             )
         self.gap = PiecewiseLinear(KNOTS_DAYS, width) if use_time else None
         self.calendar = nn.ModuleList([_table(24, width), _table(7, width)] if use_time else [])
@@ -68,6 +75,15 @@ class TagNetwork(nn.Module):
 
     forbidden: Tensor | None
     forbidden_start: Tensor | None
+
+    def taken_name(self, name: str) -> str | None:
+        """Return where a weight of a pretrained network belongs here; None: nowhere, as ages are not read."""
+        if name.startswith(("embed.age.", "pool.")) or (self.gap is None and name.startswith(tuple(_TAKEN))):
+            return None
+        for theirs, ours in _TAKEN.items():
+            if name.startswith(theirs):
+                return ours + name.removeprefix(theirs)
+        return name
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss summed over the labelled events of the batch, a scalar."""

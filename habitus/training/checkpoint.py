@@ -1,7 +1,8 @@
 """Checkpoints: everything a run needs to go on to bit-identical weights after being killed at any moment.
 
-Weights, best weights, averaged weights, optimizer state and the random state are tensors (safetensors); the position
-of the sampler, the thread count, the history and the counters are JSON. The folder is replaced atomically.
+Weights, best weights, averaged weights, optimizer state, the random state and what modules carry from step to step
+beside their weights (`carried`, `carry`) are tensors (safetensors); the position of the sampler, the thread count, the
+history and the counters are JSON. The folder is replaced atomically.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ def save_checkpoint(
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"best/{name}": value for name, value in best.items()}
     tensors |= {f"average/{name}": value for name, value in average.items()}
+    for module_name, module in _carriers(network).items():
+        tensors |= {f"carried/{module_name}/{name}": value for name, value in module.carried().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {
             f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items() if value is not None
@@ -93,11 +96,15 @@ def load_checkpoint(
             "Resume with the same log, examples, options and seed, or start anew without --resume."
         )
     tensors = load_file(folder / "state.safetensors")
-    parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "average": {}, "optimizer": {}, "random": {}}
+    names = ("network", "best", "average", "optimizer", "random", "carried")
+    parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
     for name, value in tensors.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = value
     network.load_state_dict(parts["network"])
+    for module_name, module in _carriers(network).items():
+        own = {name: value for name, value in parts["carried"].items() if name.startswith(f"{module_name}/")}
+        module.carry({name.removeprefix(f"{module_name}/"): value for name, value in own.items()})
     _restore_optimizer(optimizer, parts["optimizer"])
     torch.set_num_threads(progress.threads)
     states = parts["random"]["torch"]
@@ -105,6 +112,11 @@ def load_checkpoint(
     if "cuda" in parts["random"] and torch.cuda.is_available():
         torch.cuda.set_rng_state(parts["random"]["cuda"])
     return progress, parts["best"], parts["average"]
+
+
+def _carriers(network: nn.Module) -> dict[str, Any]:
+    """Return the modules that carry something from step to step beside their weights, by name."""
+    return {name: module for name, module in network.named_modules() if hasattr(module, "carried")}
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

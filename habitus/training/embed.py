@@ -80,8 +80,14 @@ class EmbedStudy:
         pairs = self._pairs(rng)
         lengths = np.maximum(self._lengths[pairs.left], self._lengths[pairs.right])
         lengths = np.ceil(lengths * rng.uniform(1, _MIXED, len(lengths))).astype(np.int64)
-        sizes = {"batch_tokens": max(1, training.batch_tokens // 2), "batch_rows": training.batch_rows}
-        batches = [pairs.take(chosen) for chosen in length_batches(lengths, rng=rng, **sizes)]
+        chosen = length_batches(
+            lengths,
+            batch_tokens=max(1, training.batch_tokens // 2),
+            batch_rows=training.batch_rows,
+            rng=rng,
+            by_length=training.by_length,
+        )
+        batches = [pairs.take(rows) for rows in chosen]
         n_each = -(-len(batches) // n_processes)
         return [batches[i % len(batches)] for i in range(process, n_each * n_processes, n_processes)]
 

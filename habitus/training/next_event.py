@@ -67,7 +67,11 @@ class NextEventStudy:
         rng = np.random.default_rng([seed, epoch])
         windows = cover(self.begin, self.stop, self.max_length, rng)
         batches = length_batches(
-            windows.lengths - 1, batch_tokens=training.batch_tokens, batch_rows=training.batch_rows, rng=rng
+            windows.lengths - 1,
+            batch_tokens=training.batch_tokens,
+            batch_rows=training.batch_rows,
+            rng=rng,
+            by_length=training.by_length,
         )
         n_each = -(-len(batches) // n_processes)
         chosen = [batches[i % len(batches)] for i in range(process, n_each * n_processes, n_processes)]

@@ -32,6 +32,8 @@ class Training:
         epochs: most passes over the training rows.
         batch_tokens: most slots (events and padding) in a batch.
         batch_rows: most rows in a batch.
+        by_length: put rows of similar length into a batch, which saves padding; False: any rows, better for small data
+            whose lengths say much about the answer, as those of spoken words of a few voices do.
         optimizer: "adamw", "adam" or "sgd" (momentum 0.9).
         learning_rate: at its highest.
         weight_decay: on weight matrices and embeddings, not on biases and norms.
@@ -55,6 +57,7 @@ class Training:
     epochs: int = 14
     batch_tokens: int = 8192
     batch_rows: int = 64
+    by_length: bool = True
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.05

@@ -116,7 +116,11 @@ class ShardStudy:
     def _batches_of(self, number: int, epoch: int, training: Training, seed: int) -> list[Chosen]:
         rng = np.random.default_rng([seed, epoch, self._first + number * self._stride])
         batches = length_batches(
-            self._lengths[number], batch_tokens=training.batch_tokens, batch_rows=training.batch_rows, rng=rng
+            self._lengths[number],
+            batch_tokens=training.batch_tokens,
+            batch_rows=training.batch_rows,
+            rng=rng,
+            by_length=training.by_length,
         )
         return [(number, rows) for rows in batches]
 

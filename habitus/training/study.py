@@ -69,9 +69,15 @@ class LabelledStudy:
     def epoch_batches(
         self, epoch: int, training: Training, seed: int, process: int, n_processes: int
     ) -> list[np.ndarray]:
-        """Return the rows of each batch, similar lengths together."""
+        """Return the rows of each batch, similar lengths together or at random."""
         sampler = BatchSampler(
-            self._train.lengths.numpy(), training.batch_tokens, training.batch_rows, seed, process, n_processes
+            self._train.lengths.numpy(),
+            training.batch_tokens,
+            training.batch_rows,
+            seed,
+            process,
+            n_processes,
+            training.by_length,
         )
         return sampler.epoch_batches(epoch)
 

@@ -40,7 +40,13 @@ class TagStudy:
     ) -> list[np.ndarray]:
         """Return the windows of each batch, similar lengths together."""
         sampler = BatchSampler(
-            self._train.windows.lengths, training.batch_tokens, training.batch_rows, seed, process, n_processes
+            self._train.windows.lengths,
+            training.batch_tokens,
+            training.batch_rows,
+            seed,
+            process,
+            n_processes,
+            training.by_length,
         )
         return sampler.epoch_batches(epoch)
 

@@ -63,7 +63,8 @@ class SpeechStudy:
         """Return rows and their speeds, batch by batch."""
         rng = np.random.default_rng([seed, epoch])
         lengths = self.train_rows.lengths
-        batches = length_batches(lengths, batch_tokens=training.batch_tokens, batch_rows=training.batch_rows, rng=rng)
+        sizes = {"batch_tokens": training.batch_tokens, "batch_rows": training.batch_rows}
+        batches = length_batches(lengths, rng=rng, by_length=training.by_length, **sizes)
         speeds = rng.uniform(1 - self.task.speed, 1 + self.task.speed, len(lengths))
         n_each = -(-len(batches) // n_processes)
         chosen = [batches[i % len(batches)] for i in range(process, n_each * n_processes, n_processes)]

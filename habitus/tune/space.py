@@ -62,6 +62,7 @@ _BODIES: Mapping[str, Space] = {
     "gru": {**_WIDTHS, "backbone.n_layers": Range(1, 2)},
     "lstm": {**_WIDTHS, "backbone.n_layers": Range(1, 2)},
     "rnn": _WIDTHS,
+    "cnn": {**_WIDTHS, "backbone.n_layers": Range(1, 3)},
     "pretrained": {"backbone.rate": Range(0.01, 0.2, log=True), "backbone.rate_decay": Range(0.7, 1.0)},
 }
 _LABELLED: Space = {"options.value_dropout": Range(0.0, 0.7), "options.wide": (True, False)}

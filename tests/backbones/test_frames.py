@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from habitus.backbones.frames import Augment, FrameEmbedding, levelled, warped_bands, warped_time
+from habitus.backbones.frames import Augment, FrameEmbedding, levelled, played, warped_bands, warped_time
 
 B, T, M, D = 3, 11, 8, 6
 
@@ -63,11 +63,24 @@ def test_a_warp_of_time_keeps_the_ends_and_reads_no_padding():
         torch.testing.assert_close(moved[row, [0, n - 1]], x[row, [0, n - 1]])
 
 
-def test_a_faster_recording_stands_still_at_its_ends():
-    x = torch.arange(9.0)[None, :, None]
-    half, n = torch.full((1, 1, 1), 0.5), torch.tensor([9])
-    assert warped_time(x, n, half, torch.full((1, 1, 1), 2.0)).flatten().tolist() == [0, 0, 0, 2, 4, 6, 8, 8, 8]
-    assert warped_time(x, n, half, torch.full((1, 1, 1), 0.5)).flatten().tolist() == [2 + step / 2 for step in range(9)]
+def test_a_played_recording_is_an_interpolation_with_its_ends():
+    x, lengths, n_frames = frames(), torch.tensor([11, 7, 4]), torch.tensor([13, 5, 1])
+    found = played(x.masked_fill(~steps([11, 7, 4])[..., None], float("nan")), lengths, n_frames)
+    assert found.shape == (B, 13, M)
+    for row, (length, n) in enumerate(zip(lengths.tolist(), n_frames.tolist(), strict=True)):
+        at = np.linspace(0, length - 1, n)
+        for band in range(M):
+            expected = np.interp(at, np.arange(length), x[row, :length, band])
+            np.testing.assert_allclose(found[row, :n, band], expected, atol=1e-5)
+        assert not found[row, n:].any()
+    assert (played(x, torch.full((B,), T), torch.full((B,), T)) - x).abs().max() < 1e-5
+
+
+def test_speeds_stay_within_their_share():
+    torch.manual_seed(0)
+    found = Augment(speed=0.25).n_played(torch.full((500,), 100))
+    assert 75 <= int(found.min()) < 80 and 120 < int(found.max()) <= 125
+    assert Augment(speed=0.9).n_played(torch.ones(50, dtype=torch.int64)).min() == 1
 
 
 def test_training_changes_frames_the_same_way_for_the_same_seed():

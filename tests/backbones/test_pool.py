@@ -6,7 +6,7 @@ import torch
 from habitus.backbones import Pool
 
 B, T, D = 4, 5, 3
-KINDS = ["mean", "count", "max", "attention", "last", "cls"]
+KINDS = ["mean", "count", "max", "parts", "attention", "last", "cls"]
 LENGTHS = torch.tensor([5, 1, 3, 4])
 IS_STEP = torch.arange(T) < LENGTHS[:, None]
 
@@ -16,31 +16,40 @@ def states(padding=0.0):
     return torch.where(IS_STEP[..., None], values, padding)
 
 
-def by_hand(kind, row, query):
+def by_hand(kind, row, module):
     """Pool the true steps (length, D) of one row."""
     if kind == "attention":
-        weights = torch.softmax(row @ query, 0)
+        weights = torch.softmax(row @ module.query.weight[0], 0)
         return sum(weight * step for weight, step in zip(weights, row, strict=True))
     if kind == "count":  # how often each dimension fired, normed over the dimensions (whose weights start at 1 and 0)
         fired = torch.log(1 + sum(step.clamp_min(0) for step in row))
         return (fired - fired.mean()) / (fired.var(correction=0) + 1e-5).sqrt()
+    if kind == "parts":
+        quarters = [[at for at in range(len(row)) if touches(at, k, len(row))] for k in range(4)]
+        largest = torch.cat([row[quarter].max(0).values for quarter in quarters])
+        return module.mix.weight @ largest + module.mix.bias
     return {"mean": row.mean(0), "max": row.max(0).values, "last": row[-1], "cls": row[0]}[kind]
 
 
+def touches(at, quarter, length):
+    """Say whether the step from `at` to `at + 1` overlaps a quarter of a row."""
+    return max(at, quarter * length / 4) < min(at + 1, (quarter + 1) * length / 4)
+
+
 def pool(kind, padding=0.0):
+    torch.manual_seed(0)
     module = Pool(kind, D)
     if kind == "attention":
         torch.nn.init.normal_(module.query.weight, generator=torch.Generator().manual_seed(1))
-    query = module.query.weight[0] if kind == "attention" else None
-    return module(states(padding), IS_STEP, LENGTHS), query
+    return module(states(padding), IS_STEP, LENGTHS), module
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_pooling_equals_a_loop(kind):
-    pooled, query = pool(kind)
+    pooled, module = pool(kind)
     for row, length in enumerate(LENGTHS):
-        torch.testing.assert_close(pooled[row], by_hand(kind, states()[row, :length], query))
+        torch.testing.assert_close(pooled[row], by_hand(kind, states()[row, :length], module))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,7 +70,7 @@ def test_attention_starts_as_the_mean():
 
 
 def test_gradients_of_padding_are_zero():
-    for kind in ("mean", "count", "max", "attention"):
+    for kind in ("mean", "count", "max", "parts", "attention"):
         values = states().requires_grad_()
         module = Pool(kind, D)
         module(values, IS_STEP, LENGTHS).square().sum().backward()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from habitus.backbones import GRU, LSTM, RNN, Transformer
+from habitus.backbones import CNN, GRU, LSTM, RNN, Transformer
 from habitus.backbones.stream import _FIRST_CAPACITY, StreamState
 from habitus.errors import ConfigError
 
@@ -27,7 +27,7 @@ TRANSFORMERS = {
     "both": Transformer(**SMALL, feedforward_kind="swiglu", residual_gate=True, feedforward=3),
 }
 RECURRENT = {
-    f"{kind.__name__.lower()} {n}": kind(hidden_size=D, n_layers=n) for kind in (RNN, LSTM, GRU) for n in (1, 2, 3)
+    f"{kind.__name__.lower()} {n}": kind(hidden_size=D, n_layers=n) for kind in (RNN, LSTM, GRU, CNN) for n in (1, 2, 3)
 }
 ALL = TRANSFORMERS | RECURRENT
 

@@ -33,7 +33,7 @@ def commands(command: Any = None, name: str = "habitus") -> dict[str, Any]:
 
 
 COMMANDS = commands()
-TASKS = ("classify", "embed", "forecast", "generate", "next-event", "regress", "tag", "transcribe")
+TASKS = ("answer", "classify", "embed", "forecast", "generate", "next-event", "regress", "tag", "transcribe")
 PLAIN = (
     "check",
     "compare",

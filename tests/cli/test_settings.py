@@ -148,7 +148,7 @@ def test_a_backbone_named_twice_is_refused():
 
 def pages() -> list[tuple[str, type]]:
     """Return the headings of the page and the dataclass that each describes."""
-    from habitus.backbones import GRU, LSTM, RNN, Transformer
+    from habitus.backbones import CNN, GRU, LSTM, RNN, Transformer
     from habitus.data.next_split import NextSplit
     from habitus.data.options import Data
     from habitus.data.split import Split
@@ -170,6 +170,7 @@ def pages() -> list[tuple[str, type]]:
         ('### name = "gru"', GRU),
         ('### name = "lstm"', LSTM),
         ('### name = "rnn"', RNN),
+        ('### name = "cnn"', CNN),
     ]
 
 

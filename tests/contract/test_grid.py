@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 
-from habitus.backbones import GRU, LSTM, RNN, Transformer
+from habitus.backbones import CNN, GRU, LSTM, RNN, Transformer
 from habitus.data.options import Data
 from habitus.data.split import Split
 from habitus.fields import Category
@@ -40,7 +40,7 @@ GRID = [
 VARIANTS = {
     "windowed transformer": Transformer(hidden_size=8, window=3),
     "windowed transformer both ways": Transformer(hidden_size=8, window=2, causal=False, position="learned"),
-    **{f"{kind.__name__.lower()} both ways": kind(hidden_size=8, bidirectional=True) for kind in (GRU, LSTM, RNN)},
+    **{f"{kind.__name__.lower()} both ways": kind(hidden_size=8, bidirectional=True) for kind in (CNN, GRU, LSTM, RNN)},
 }
 GRID += [
     pytest.param(name, "classify", ("risk", "two classes"), id=f"{name}-classify-two classes") for name in VARIANTS

@@ -23,11 +23,12 @@ def random_batches(lengths, batch_tokens, batch_rows):
 
 
 @settings(max_examples=80, deadline=None)
-@given(LENGTHS, st.integers(1, 200), st.integers(1, 9), st.integers(0, 3), st.booleans())
-def test_every_row_comes_once_and_budgets_hold(lengths, batch_tokens, batch_rows, seed, shuffled):
+@given(LENGTHS, st.integers(1, 200), st.integers(1, 9), st.integers(0, 3), st.booleans(), st.booleans())
+def test_every_row_comes_once_and_budgets_hold(lengths, batch_tokens, batch_rows, seed, shuffled, by_length):
     lengths = np.array(lengths)
     rng = np.random.default_rng(seed) if shuffled else None
-    batches = length_batches(lengths, batch_tokens=batch_tokens, batch_rows=batch_rows, rng=rng)
+    sizes = {"batch_tokens": batch_tokens, "batch_rows": batch_rows}
+    batches = length_batches(lengths, **sizes, rng=rng, by_length=by_length)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
     for rows in batches:
         assert 1 <= len(rows) <= batch_rows
@@ -68,6 +69,15 @@ def test_padding_wastes_at_most_five_percent(n, batch_tokens, batch_rows, epoch)
 def test_batches_at_random_waste_far_more():
     lengths = log_normal_lengths(4000)
     assert padding_waste(lengths, random_batches(lengths, 8192, 64)) > 0.5
+
+
+def test_rows_put_together_at_random_have_all_lengths():
+    lengths = np.arange(1, 1001)
+    spread = {}
+    for by_length in (True, False):
+        batches = BatchSampler(lengths, 10**6, 50, seed=1, by_length=by_length).epoch_batches(0)
+        spread[by_length] = [np.ptp(lengths[rows]) for rows in batches]
+    assert max(spread[True]) < 100 and min(spread[False]) > 600 and len(spread[False]) == 20
 
 
 def test_waste_by_hand():

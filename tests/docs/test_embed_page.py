@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from habitus.cli import app
+from tests.tiny_bert import tiny_bert
 
 PAGE = Path(__file__).parents[2] / "docs" / "embed.md"
 THINGS = ("card", "loan", "fee", "account", "transfer", "password")
@@ -40,6 +41,7 @@ def made(tmp_path_factory):
         }
     ).write_parquet(folder / "events.parquet")
     pl.DataFrame({"item_id": list(titles), "title": list(titles.values())}).write_csv(folder / "items.csv")
+    tiny_bert(folder / "tiny-bert")
     return folder
 
 

@@ -35,7 +35,7 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_commands_of_the_page_run(here):
     lines = re.findall(r"^    (habitus .+)$", PAGE.read_text("utf-8"), flags=re.MULTILINE)
-    assert len(lines) == 12
+    assert len(lines) == 13
     for line in lines:
         words = shlex.split(line)[1:]
         assert main([*words, *(["--epochs", "1", "--quiet"] if words[0] in ("fit", "compare") else [])]) == 0, line

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from habitus.backbones.embed import EventEmbedding
-from habitus.data.batch import SequenceTensors, Upcoming
+from habitus.data.batch import Batch, SequenceTensors, Upcoming
 from habitus.data.encode import EncodedSequences
 from habitus.errors import ConfigError
 from habitus.tasks import Inputs
@@ -14,6 +16,7 @@ from habitus.tasks.factors import factored_fields, find_factors
 from habitus.tasks.pretrain import Pretrain
 from habitus.tasks.pretrain.contrastive import contrastive_loss, share_recognised
 from habitus.tasks.pretrain.fields import FieldHeads
+from habitus.tasks.pretrain.order import PAIR_DAYS, RECENT_DAYS, OrderHead, statistics
 from habitus.tasks.wide import WideBag
 
 
@@ -29,6 +32,75 @@ def test_the_contrastive_loss_is_that_of_a_loop():
     assert contrastive_loss(z, who, 0.3).item() == pytest.approx(expected, rel=1e-5)
     nearest = [max((j for j in range(6) if j != i), key=lambda j, i=i: float(z[i] @ z[j])) for i in range(6)]
     assert share_recognised(z, who) == pytest.approx(np.mean([who[j] == who[i] for i, j in enumerate(nearest)]))
+
+
+@given(st.integers(0, 10_000))
+def test_statistics_of_order_are_those_of_a_loop(seed):
+    rng = np.random.default_rng(seed)
+    lengths, n_kinds = rng.integers(1, 9, 3), 3
+    ids, ages = np.zeros((3, 8), np.int64), np.zeros((3, 8), np.float32)
+    for row, n in enumerate(lengths):
+        ids[row, :n] = rng.integers(1, 8, n)  # 1 and 2 are reserved, 6 and 7 are kinds too rare to be asked
+        ages[row, :n] = np.sort(rng.choice([0.25, 0.5, 1.5, 6.0, 20.0, 40.0, 120.0], n))[::-1]
+    is_step = np.arange(8) < lengths[:, None]
+    forever = float("inf")
+    found = statistics(torch.tensor(ids), torch.tensor(ages), torch.tensor(is_step), n_kinds)
+    for row, n in enumerate(lengths):
+        own = list(zip(ids[row, :n] - 3, ages[row, :n], strict=True))
+        before = [(a, b, s - t, t) for i, (a, s) in enumerate(own) for b, t in own[i + 1 :]]
+        pairs = [
+            [
+                any(x == a and y == b and gap <= days and t <= (ago or forever) for x, y, gap, t in before)
+                for a in range(3)
+                for b in range(3)
+            ]
+            for days, ago in PAIR_DAYS
+        ]
+        recent = [[any(x == a and t <= days for x, t in own) for a in range(3)] for days in RECENT_DAYS]
+        counts = [np.log1p(sum(x == a for x, _ in own)) for a in range(3)]
+        np.testing.assert_allclose(found[row], np.concatenate([*pairs, *recent, counts]), rtol=1e-6)
+
+
+def arranged(n, seed):
+    """Rows with one 3 and one 4: in half of them 4 follows within a day; 5 and 6 stand anywhere."""
+    rng = np.random.default_rng(seed)
+    age = np.sort(rng.uniform(0, 100, (n, 8)), 1)[:, ::-1].copy()
+    ids = rng.integers(5, 7, (n, 8))
+    at = rng.integers(0, 7, n)
+    rows = np.arange(n)
+    ids[rows, at], ids[rows, at + 1] = 3, 4
+    age[rows[::2], at[::2]] = age[rows[::2], at[::2] + 1] + 0.5
+    order = np.argsort(-age, 1, kind="stable")
+    ids, age = np.take_along_axis(ids, order, 1), np.take_along_axis(age, order, 1)
+    return batch_of(torch.tensor(ids), torch.tensor(age, dtype=torch.float32))
+
+
+def batch_of(ids, age):
+    nothing, n = torch.zeros(ids.shape), torch.full((len(ids),), ids.shape[1])
+    return Batch({"item": ids}, {}, age, nothing, nothing.long(), nothing.long(), {}, n,
+                 torch.ones(ids.shape, dtype=torch.bool), {}, {}, None, None, False)  # fmt: skip
+
+
+def test_asked_is_the_pair_that_stands_close_and_the_other_way_round():
+    head = OrderHead({"item": 7}, 4)
+    assert not head.weight.any()
+    head.measure([arranged(400, seed) for seed in range(4)])
+    within_a_day = head.weight[:16].view(4, 4)
+    assert within_a_day[0, 1] == within_a_day[1, 0] == within_a_day.max() > 0
+    assert set(within_a_day.nonzero()[:, 0].tolist()) == {0, 1}
+    again = OrderHead({"item": 7}, 4)
+    again.measure([arranged(400, seed) for seed in range(4)])
+    torch.testing.assert_close(again.weight, head.weight, rtol=0, atol=0)
+
+
+def test_telling_the_mean_costs_the_variance_and_telling_what_is_there_nothing():
+    torch.manual_seed(0)
+    head, batch = OrderHead({"item": 7}, 4), arranged(500, 0)
+    head.measure([batch])
+    target = (statistics(batch.ids["item"], batch.age_days, batch.is_step, 4) - head.mean) / head.deviation
+    variance = (target.var(0, correction=0) * head.weight).sum() / head.weight.sum()
+    assert head.loss(torch.zeros_like(target), batch).item() / 500 == pytest.approx(variance.item(), rel=1e-4)
+    assert head.loss(target, batch).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_the_loss_over_fields_is_that_of_a_loop():

@@ -13,9 +13,9 @@ from habitus.data.encode import EncodedSequences
 from habitus.errors import ConfigError, DataError
 from habitus.fields.category import PAD
 from habitus.tasks import Inputs
-from habitus.tasks.pretrain import Pretrain, build_pretrain_network
+from habitus.tasks.pretrain import OBJECTIVES, Pretrain, build_pretrain_network
 from habitus.training import Training, train
-from habitus.training.pretrain import STUDIES, ContrastiveStudy, FollowingStudy, MaskedStudy
+from habitus.training.pretrain import STUDIES, ContrastiveStudy, FollowingStudy, MaskedStudy, OrderStudy
 
 INPUTS = Inputs({"item": 40, "empty": 3}, {"amount": [-1.0, 0.0, 1.0]}, {}, {})
 BATCH = {"training": Training(batch_rows=4, batch_tokens=64), "seed": 0, "process": 0, "n_processes": 1}
@@ -50,7 +50,7 @@ def study(objective, lengths=(9, 12, 5, 20, 7, 8), max_length=6, **options):
     return STUDIES[objective](Pretrain(objective, **options), made, rows((12, 9), seed=1), max_length)
 
 
-@pytest.mark.parametrize("objective", ["next", "masked", "contrastive"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_slices_lie_within_one_history_and_are_the_same_for_the_same_epoch(objective):
     made = study(objective)
     batches = made.epoch_batches(3, **BATCH)
@@ -122,14 +122,23 @@ def test_slices_of_any_seed_stay_within_their_histories(seed):
         assert (one.start >= made._train.begin[one.row]).all() and (one.stop <= made._train.end[one.row]).all()
 
 
-@pytest.mark.parametrize("objective", ["next", "masked", "contrastive"])
-def test_training_lowers_the_loss(objective):
+@pytest.mark.parametrize(
+    ("objective", "n_rows", "epochs"), [(one, 24, 6) for one in OBJECTIVES[:3]] + [("order", 600, 2)]
+)
+def test_training_lowers_the_loss(objective, n_rows, epochs):
     torch.manual_seed(0)
-    made = study(objective, lengths=(30,) * 24)
+    made = study(objective, lengths=(30,) * n_rows)
     network = build_pretrain_network(INPUTS, GRU(hidden_size=16, dropout=0.0), made.task)
-    options = Training(epochs=6, batch_rows=8, learning_rate=0.02, tracker=None, average=0.0, patience=9)
+    made.begin(network)
+    options = Training(epochs=epochs, batch_rows=n_rows // 3, learning_rate=0.02, tracker=None, average=0.0, patience=9)
     history = train(network, made, options).history
     assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_order_refuses_histories_in_which_nothing_stands_closer_than_by_chance():
+    made = study("order")
+    with pytest.raises(DataError, match="by chance"):
+        made.begin(build_pretrain_network(INPUTS, GRU(hidden_size=4), made.task))
 
 
 def test_a_next_step_sees_no_later_event():
@@ -146,4 +155,4 @@ def test_a_next_step_sees_no_later_event():
 
 
 def test_the_classes_are_what_their_names_say():
-    assert list(STUDIES.values()) == [FollowingStudy, MaskedStudy, ContrastiveStudy]
+    assert list(STUDIES.values()) == [FollowingStudy, MaskedStudy, ContrastiveStudy, OrderStudy]

@@ -39,7 +39,7 @@ def test_a_space_that_cannot_be_searched_is_refused(text, said, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["classify", "regress", "next-event", "tag", "forecast"])
-@pytest.mark.parametrize("backbone", ["transformer", "gru", "lstm", "rnn"])
+@pytest.mark.parametrize("backbone", ["transformer", "gru", "lstm", "rnn", "cnn"])
 def test_default_spaces_hold_options_that_models_take(task, backbone):
     from dataclasses import fields
 

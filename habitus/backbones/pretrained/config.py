@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from habitus.backbones.pool import Pooling
 from habitus.config import check_choice
-from habitus.data.text.pretrained import locate, sha256
+from habitus.data.text.pretrained import described, locate
 from habitus.errors import ConfigError
 
 Adapter = Literal["none", "lora", "adalora", "prefix", "bottleneck"]
@@ -109,11 +109,7 @@ class Pretrained:
 
     def resolved(self) -> Pretrained:
         """Return the options with what stands under the name: configuration and hash, which a bundle carries."""
-        return (
-            self
-            if self.base
-            else replace(self, base={"config": self.config, "sha256": sha256(locate(self.pretrained))})
-        )
+        return self if self.base else replace(self, base=described(self.pretrained))
 
     def refuse_rows_of(self, max_length: int) -> None:
         """Refuse rows that are longer than the encoder has positions.

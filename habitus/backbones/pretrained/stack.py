@@ -19,14 +19,13 @@ from torch import Tensor, nn
 
 from habitus.backbones.pretrained.bottleneck import add_bottlenecks
 from habitus.backbones.pretrained.config import Pretrained
+from habitus.backbones.pretrained.ranks import PAUSE, give_up_ranks, kept_ranks, restore_ranks
 from habitus.data.batch import Batch
 from habitus.data.text.pretrained import locate, sha256
 from habitus.errors import BundleError, ConfigError, HabitusError, require
 from habitus.fields.category import N_RESERVED
 
 _LAYER = re.compile(r"(?:layers?|h|block)\.(\d+)\.")
-_ADALORA_FROM, _ADALORA_TO = 0.1, 0.7  # share of the steps in which ranks are given up
-_PAUSE = 10  # steps between two of these
 
 
 class TokenIds(nn.Module):
@@ -82,6 +81,7 @@ class PretrainedStack(nn.Module):
         self.pad = int(config.config.get("pad_token_id") or 0)
         self.n_positions = config.n_positions
         self.specials: tuple[list[int], list[int]] = ([], [])
+        self.side: str | None = None  # of pairs of texts: the field of the types of their tokens, where there are any
         self._kept = {name for name, one in self.encoder.named_parameters() if not one.requires_grad}
         if not config.saves_base:
             self.register_state_dict_post_hook(_drop_base)
@@ -93,14 +93,16 @@ class PretrainedStack(nn.Module):
             ids, mask, first_BT = unrolled(ids_BT, self.specials, self.n_positions, self.pad)
             states = self._read(ids, mask)
             return states.gather(1, first_BT[..., None].expand(-1, -1, states.shape[-1]))
-        return self._read(ids_BT, batch.is_step if batch.has_padding else None)
+        types = None if self.side is None else (batch.ids[self.side] - N_RESERVED).clamp(min=0)
+        return self._read(ids_BT, batch.is_step if batch.has_padding else None, types)
 
-    def _read(self, ids_BT: Tensor, is_step: Tensor | None) -> Tensor:
+    def _read(self, ids_BT: Tensor, is_step: Tensor | None, types_BT: Tensor | None = None) -> Tensor:
         if is_step is None and self.n_prefix:
             is_step = torch.ones_like(ids_BT, dtype=torch.bool)
         mask = None if is_step is None else is_step.long()
+        types = {} if types_BT is None else {"token_type_ids": types_BT}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.frozen):
-            states: Tensor = self.encoder(input_ids=ids_BT, attention_mask=mask).last_hidden_state
+            states: Tensor = self.encoder(input_ids=ids_BT, attention_mask=mask, **types).last_hidden_state
         return states
 
     def reads_words(self, fields: Sequence[str], specials: tuple[Sequence[int], Sequence[int]]) -> WordPieces:
@@ -113,6 +115,12 @@ class PretrainedStack(nn.Module):
         """Return what gives the ids of a batch, whose one field must be a text."""
         assert len(sizes) == 1, f"a pretrained encoder reads one text, not {list(sizes)}"
         return TokenIds(next(iter(sizes)), self.pad)
+
+    def reads_pairs(self, field: str, side: str) -> TokenIds:
+        """Return what gives the ids of pairs of texts; where the encoder knows types of tokens, `side` holds them."""
+        if self.config.config.get("type_vocab_size", 0) > 1 and self.config.adapter != "prefix":  # peft reads none
+            self.side = side
+        return TokenIds(field, self.pad)
 
     def train(self, mode: bool = True) -> PretrainedStack:
         """Set the mode; an encoder that is held still drops nothing out."""
@@ -132,12 +140,16 @@ class PretrainedStack(nn.Module):
     def after_step(self, step: int, n_steps: int) -> None:
         """Give up ranks that matter least, between the step and the clearing of gradients; AdaLoRA alone does it."""
         if self.config.adapter == "adalora":
-            adalora = self.encoder.base_model
-            adalora.peft_config["default"].total_step = n_steps
-            adalora.rankallocator.peft_config.total_step = n_steps
-            for name, share in (("tinit", _ADALORA_FROM), ("tfinal", 1 - _ADALORA_TO)):
-                setattr(adalora.rankallocator.peft_config, name, int(share * n_steps))
-            adalora.update_and_allocate(step)
+            give_up_ranks(self.encoder, step, n_steps)
+
+    def carried(self) -> dict[str, Tensor]:
+        """Return what a checkpoint keeps beside the weights, so that a run resumes to the same bits."""
+        return kept_ranks(self.encoder) if self.config.adapter == "adalora" else {}
+
+    def carry(self, kept: Mapping[str, Tensor]) -> None:
+        """Take back what `carried` returned."""
+        if self.config.adapter == "adalora":
+            restore_ranks(self.encoder, kept)
 
     def merge(self) -> None:
         """Fold the adapter into the weights, so that answering costs no more than without it (lora, adalora)."""
@@ -260,7 +272,7 @@ def _with_adapter(encoder: nn.Module, config: Pretrained) -> nn.Module:
     how: dict[str, Any] = {
         "lora": lambda: peft.LoraConfig(task_type=kind, r=r, lora_alpha=2 * r, target_modules="all-linear"),
         "adalora": lambda: peft.AdaLoraConfig(
-            task_type=kind, init_r=2 * r, target_r=r, lora_alpha=2 * r, total_step=10**9, deltaT=_PAUSE,
+            task_type=kind, init_r=2 * r, target_r=r, lora_alpha=2 * r, total_step=10**9, deltaT=PAUSE,
             target_modules="all-linear",
         ),
         "prefix": lambda: peft.PrefixTuningConfig(task_type=kind, num_virtual_tokens=r),

@@ -44,12 +44,8 @@ class PairSplit:
 
     def assign(self, keys: pl.Series) -> np.ndarray:
         """Return "train", "validation" or "test" of each pair of the training table, (n,)."""
-        codes = keys.rank("dense").to_numpy().astype(np.int64) - 1
-        draw = np.random.default_rng(self.seed).permutation(codes.max() + 1 if len(codes) else 0)
-        position = (draw[codes] + 0.5) / max(len(draw), 1)
-        test = 0.0 if self.test_pairs else self.test
         validation = 0.0 if self.validation_pairs else self.validation
-        return np.where(position < test, "test", np.where(position < test + validation, "validation", "train"))
+        return drawn_parts(keys, self.seed, validation, 0.0 if self.test_pairs else self.test)
 
     def sentence(self) -> str:
         """Say the rule in words, for reports.
@@ -61,3 +57,38 @@ class PairSplit:
         judges = f"'{self.test_pairs}'" if self.test_pairs else f"{100 * self.test:g} %"
         how = f"random by source (seed {self.seed})" if not self.validation_pairs or not self.test_pairs else "by files"
         return f"{how}: {chooses} choose the best epoch, {judges} judge"
+
+
+def drawn_parts(keys: pl.Series, seed: int, validation: float, test: float) -> np.ndarray:
+    """Return "train", "validation" or "test" of each unit, (n,): equal keys are on one side.
+
+    Args:
+        keys: what may not stand on two sides.
+        seed: of the draw, which depends on a key's rank and not on the order of rows.
+        validation, test: shares of the different keys.
+    """
+    codes = keys.rank("dense").to_numpy().astype(np.int64) - 1
+    draw = np.random.default_rng(seed).permutation(codes.max() + 1 if len(codes) else 0)
+    position = (draw[codes] + 0.5) / max(len(draw), 1)
+    return np.where(position < test, "test", np.where(position < test + validation, "validation", "train"))
+
+
+def kept_apart(keys: pl.Series, part: np.ndarray) -> tuple[np.ndarray, int]:
+    """Leave out units of training whose key validates or judges, and of validation whose key judges.
+
+    Args:
+        keys: what may not stand on two sides.
+        part: of each unit, (n,).
+
+    Returns:
+        The parts with "left-out" among them, and how many these are.
+
+    >>> kept_apart(pl.Series(["a", "b", "a"]), np.array(["train", "train", "test"]))[0].tolist()
+    ['left-out', 'train', 'test']
+    """
+    left_out = 0
+    for these, those in ((("train", "validation"), ("test",)), (("train",), ("validation",))):
+        judged = keys.filter(pl.Series(np.isin(part, those))).unique()
+        shared = np.isin(part, these) & keys.is_in(judged.implode()).to_numpy()
+        part, left_out = np.where(shared, "left-out", part), left_out + int(shared.sum())
+    return part, left_out

@@ -15,6 +15,7 @@ import polars as pl
 
 from habitus.data.encode import Encoder
 from habitus.data.events import EventLog, read_events
+from habitus.data.kept_fields import keeping, refuse_other_meanings
 from habitus.data.list_columns import flat
 from habitus.data.options import Data
 from habitus.data.read_histories import LogRows, bare_histories, encode_histories, fit_encoder, read_rows_of
@@ -93,6 +94,7 @@ def read_to_learn(
     labels: Sequence[str] = (),
     past_only: bool = True,
     tokenizer: str | None = None,
+    known: Encoder | None = None,
 ) -> TagLog:
     """Read a log, divide its entities, and learn the fields and the labels of the training entities.
 
@@ -104,11 +106,16 @@ def read_to_learn(
         labels: in their order; empty takes those of the training entities, sorted.
         past_only: leave out fields of text that look at the next token.
         tokenizer: pretrained encoder for which events are written as words; None for none.
+        known: vocabularies and scalers of event fields that are kept.
 
     Raises:
         DataError: if the column is absent, is no label, or training knows fewer than two labels.
     """
     table, split, said = _opened(source, split, past_only=past_only)
+    if known is not None:
+        _refuse_label(known, target)
+        refuse_other_meanings(known, data)
+        data = replace(data, fields={**data.fields, **known.schema.fields})
     log = _read_new(table, target, _for_text(data) if said else data, split)
     rows = read_rows_of(log)
     part = split.assign(rows.entities, _of_entities(rows, split.column))
@@ -119,6 +126,7 @@ def read_to_learn(
     for taken in (target, split.column):
         encoder.fields.pop(taken or "", None)
     encoder.schema = _without(encoder.schema, target, split.column)
+    encoder = keeping(known, encoder)
     trained = np.unique(codes[np.repeat(part == "train", bare.lengths)])
     order = _in_order([names[code] for code in trained if code >= 0], labels, target)
     words = None if tokenizer is None else EventWords.learn(rows, _word_fields(data, target, bool(said)), tokenizer)
@@ -152,6 +160,14 @@ def in_log_order(found: TagLog, columns: Sequence[pl.Series]) -> pl.DataFrame:
     frame = frame.join(number, on=schema.entity, how="left").sort("_entity", schema.time, "_row")
     assert frame.height == len(found.rows.labels), (frame.height, len(found.rows.labels))
     return frame.with_columns(columns).sort("_row").drop("_entity", "_row")
+
+
+def _refuse_label(known: Encoder, target: str) -> None:
+    if target in known.fields:
+        raise DataError(
+            f"The model to start from was pretrained on '{target}' too, which is the label; pretrain without it "
+            f"(habitus pretrain --drop {target})."
+        )
 
 
 def _word_fields(data: Data, target: str, is_text: bool) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ import html
 
 import polars as pl
 
-_TAG = r"</?[A-Za-z][^<>]{0,500}>|<!--[^<>]*-->"
+TAG = r"</?[A-Za-z][^<>]{0,500}>|<!--[^<>]*-->"
+ENTITY = r"&(?:[A-Za-z][A-Za-z0-9]{1,30}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});"
 _CONTROL = r"[\x00-\x08\x0b-\x1f\x7f]"  # NUL and its kin; tabs and line ends are spaces anyway
 
 
@@ -27,7 +28,7 @@ def cleaned(texts: pl.Series, *, clean: bool = True, lower: bool = True) -> pl.S
     """
     texts = texts.fill_null("")
     if clean:
-        texts = _without_entities(texts.str.replace_all(_TAG, " "))
+        texts = _without_entities(texts.str.replace_all(TAG, " "))
     texts = texts.str.replace_all(_CONTROL, " ")
     return texts.str.to_lowercase() if lower else texts
 

@@ -65,6 +65,12 @@ def sha256(folder: Path) -> str:
     return _hashed(tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
 
+def described(name: str) -> dict[str, Any]:
+    """Return what stands under the name of a pretrained encoder, by which a bundle knows it again."""
+    folder = locate(name)
+    return {"config": json.loads((folder / "config.json").read_text("utf-8")), "sha256": sha256(folder)}
+
+
 def tokenizer_document(name: str) -> dict[str, Any]:
     """Return the tokenizer of a pretrained encoder as the library `tokenizers` writes it.
 

@@ -61,6 +61,35 @@ class PretrainedTokens:
         ids = Ragged.of([one or unknown for one in found])
         return Ragged(ids.values + N_RESERVED, ids.offsets)
 
+    def located(self, texts: Sequence[str]) -> tuple[Ragged, np.ndarray, np.ndarray]:
+        """Return the ids of texts as they are, without special tokens, and the characters of each token.
+
+        Returns:
+            Ids shifted by `N_RESERVED`; the first character of each token, and the one behind it, int32 (E,).
+        """
+        found = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        ids = Ragged.of([one.ids for one in found])
+        places = np.array([place for one in found for place in one.offsets], dtype=np.int32).reshape(-1, 2)
+        return Ragged(ids.values + N_RESERVED, ids.offsets), places[:, 0], places[:, 1]
+
+    @property
+    def around_pairs(self) -> tuple[tuple[list[int], ...], tuple[int, int]]:
+        """Ids before, between and behind two texts, shifted by `N_RESERVED`, and the token types of the two.
+
+        A tokenizer that has no form for pairs gets one: what stands behind a single text stands behind either.
+        """
+        found = self.tokenizer.encode("a", "a")
+        sides = found.sequence_ids
+        first = [at for at, side in enumerate(sides) if side == 0]
+        second = [at for at, side in enumerate(sides) if side == 1]
+        ids = [one + N_RESERVED for one in found.ids]
+        between = ids[first[-1] + 1 : second[0]]
+        if not between:
+            before, behind = self.specials
+            return (before, behind, behind), (0, 1)
+        types = (found.type_ids[first[0]], found.type_ids[second[0]])
+        return (ids[: first[0]], between, ids[second[-1] + 1 :]), types
+
     @property
     def specials(self) -> tuple[list[int], list[int]]:
         """Ids before and behind every text, shifted by `N_RESERVED`."""

@@ -83,13 +83,13 @@ class TextVocabulary(Vocabulary):
             return cls._fit_subwords(spec, values)
         counted = Vocabulary.fit(
             Category(min_count=spec.min_count, max_size=spec.vocabulary_size),
-            (tokens.explode() for tokens in _token_lists(values, spec)),
+            (tokens.explode() for tokens in token_lists(values, spec)),
         )
         return cls(spec, counted.values, counted.counts)
 
     @classmethod
     def _fit_subwords(cls, spec: Text, texts: pl.Series) -> TextVocabulary:
-        spaced = [text for words in _token_lists(texts, spec) for text in words.list.join(" ").to_list()]
+        spaced = [text for words in token_lists(texts, spec) for text in words.list.join(" ").to_list()]
         learned = Subwords.learn(spaced, "bpe", spec.vocabulary_size)
         vocabulary = cls(spec, learned.pieces(range(N_SPECIAL, learned.size)), [], learned.document)
         counts = np.bincount(vocabulary.encode_texts(texts).values, minlength=vocabulary.size)[N_RESERVED:]
@@ -120,8 +120,14 @@ class TextVocabulary(Vocabulary):
         if self.document is not None:
             found = self.encode_texts(pl.Series([text])).values
             return [self.values[i - N_RESERVED] for i in found]
-        (tokens,) = _token_lists(pl.Series([text]), self.spec)
+        (tokens,) = token_lists(pl.Series([text]), self.spec)
         return cast("list[str]", tokens.to_list()[0])
+
+    def look_up(self, tokens: pl.Series) -> np.ndarray:
+        """Return the ids of tokens, String (E,), as int32 (E,)."""
+        known = pa.array(self.values, type=pa.large_string())
+        place = pc.index_in(tokens.to_arrow(), value_set=known).fill_null(-1).to_numpy(zero_copy_only=False)
+        return np.where(place < 0, UNKNOWN, place + N_RESERVED).astype(np.int32)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for the bundle."""
@@ -139,16 +145,13 @@ class TextVocabulary(Vocabulary):
         if self._pretrained is not None:
             yield from self._pretrained.encoded(texts, most, clean=self.spec.clean)
             return
-        known = pa.array(self.values, type=pa.large_string())
-        for tokens in _token_lists(texts, self.spec):
+        for tokens in token_lists(texts, self.spec):
             if self._subwords is not None:
                 yield _cut(*_by_word(tokens, self._subwords), most)
                 continue
             read = tokens if most is None else tokens.list.head(most)
             read = read.filter(read.list.len() > 0).explode()
-            place = pc.index_in(read.to_arrow(), value_set=known).fill_null(-1).to_numpy(zero_copy_only=False)
-            ids = np.where(place < 0, UNKNOWN, place + N_RESERVED).astype(np.int32)
-            yield ids, tokens.list.len().to_numpy().astype(np.int64)
+            yield self.look_up(read), tokens.list.len().to_numpy().astype(np.int64)
 
 
 def _by_word(words: pl.Series, subwords: Subwords) -> tuple[Ragged, np.ndarray]:
@@ -166,8 +169,12 @@ def _cut(ids: Ragged, n_words: np.ndarray, most: int | None) -> tuple[np.ndarray
     return (texts if most is None else texts.first(most)).values, texts.lengths
 
 
-def _token_lists(texts: pl.Series, spec: Text) -> Iterator[pl.Series]:
-    """Yield the tokens of some texts after others, List of String."""
+def token_lists(texts: pl.Series, spec: Text) -> Iterator[pl.Series]:
+    """Yield the tokens of some texts after others, List of String; "words", "characters" and "chinese" alone.
+
+    >>> [found.to_list() for found in token_lists(pl.Series(["Not so!"]), Text())]
+    [[['not', 'so', '!']]]
+    """
     for some in texts.rechunk().to_frame().iter_slices(_TEXTS_AT_ONCE):
         clean = cleaned(some.to_series(), clean=spec.clean, lower=spec.lower)
         if spec.tokenizer == "chinese":

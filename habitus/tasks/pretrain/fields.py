@@ -34,8 +34,7 @@ class FieldHeads(nn.Module):
 
     def __init__(self, inputs: Inputs, width: int, *, with_gap: bool) -> None:
         super().__init__()
-        texts = pieces_of(inputs.sizes)  # read, but not asked
-        known = {name: size for name, size in inputs.sizes.items() if size > N_RESERVED and field_of(name) not in texts}
+        known = known_categories(inputs)
         self.category_names, self.number_names = tuple(known), tuple(inputs.knots)
         self.project = nn.ModuleDict({module_key(name): nn.Linear(width, width) for name in known})
         self.bias = nn.ParameterDict({module_key(name): torch.zeros(size) for name, size in known.items()})
@@ -69,6 +68,12 @@ class FieldHeads(nn.Module):
         assert isinstance(table, Tensor), type(table)
         projected = self.project[key](states_ND[known])
         return self.catalogue_losses[name](projected, table, self.bias[key], target_N[known])
+
+
+def known_categories(inputs: Inputs) -> dict[str, int]:
+    """Return the sizes of the category fields that have a value; pieces of texts are read, but not asked."""
+    texts = pieces_of(inputs.sizes)
+    return {name: size for name, size in inputs.sizes.items() if size > N_RESERVED and field_of(name) not in texts}
 
 
 def _loss_over(size: int) -> Literal["softmax", "sampled"]:

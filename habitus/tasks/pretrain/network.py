@@ -11,17 +11,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from habitus.backbones import GRU, LSTM, RNN, Transformer
-from habitus.backbones.embed import EventEmbedding
+from habitus.backbones import CNN, GRU, LSTM, RNN, Transformer
 from habitus.backbones.pool import Pool
 from habitus.data.batch import Batch
 from habitus.errors import ConfigError
-from habitus.tasks.network import Inputs
+from habitus.tasks.network import Inputs, build_body
 from habitus.tasks.pretrain.contrastive import ContrastiveHead
-from habitus.tasks.pretrain.fields import FieldHeads
+from habitus.tasks.pretrain.fields import FieldHeads, known_categories
+from habitus.tasks.pretrain.order import OrderHead
 from habitus.tasks.pretrain.task import Pretrain
 
-EventBackbone = Transformer | GRU | LSTM | RNN
+EventBackbone = Transformer | GRU | LSTM | RNN | CNN
 _MASK_STD = 0.05
 
 
@@ -38,10 +38,7 @@ class PretrainNetwork(nn.Module):
     def __init__(self, inputs: Inputs, backbone: EventBackbone, head: nn.Module, *, use_time: bool) -> None:
         super().__init__()
         width = backbone.hidden_size
-        self.embed = EventEmbedding(
-            inputs.sizes, inputs.knots, width, backbone.dropout, use_time=use_time, groups=inputs.groups
-        )
-        self.backbone = backbone.build()
+        self.embed, self.backbone = build_body(inputs, backbone, use_time=use_time)
         self.pool = Pool(backbone.pooling, width)
         self.mask = nn.Parameter(torch.randn(width) * _MASK_STD)
         self.head = head
@@ -79,6 +76,8 @@ def build_pretrain_network(
     width = backbone.hidden_size
     if task.objective == "contrastive":
         return PretrainNetwork(inputs, backbone, ContrastiveHead(width, task.temperature), use_time=use_time)
+    if task.objective == "order":
+        return PretrainNetwork(inputs, backbone, OrderHead(known_categories(inputs), width), use_time=use_time)
     alone = {name: at for name, at in inputs.knots.items() if not _is_grouped(name, inputs)}
     asked = Inputs(inputs.sizes, alone, {}, {})
     heads = FieldHeads(asked, width, with_gap=use_time and task.objective == "next")

@@ -4,6 +4,7 @@
     masked        fields of events that were hidden, from everything around them (Devlin et al. 2019, arXiv:1810.04805)
     contrastive   slices of one entity's history lie close, those of others apart (CoLES, Babaev et al. 2022,
                   arXiv:2002.08232)
+    order         which kinds of events stood in which order, how close and how long ago, from the pooled state
 
 There is nothing to decode: what is kept of the network is its embedding of events and its backbone.
 """
@@ -17,7 +18,7 @@ from typing import Any, ClassVar, Literal, get_args
 from habitus.config import build, check_choice
 from habitus.errors import ConfigError
 
-Objective = Literal["next", "masked", "contrastive"]
+Objective = Literal["next", "masked", "contrastive", "order"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 
 
@@ -26,7 +27,7 @@ class Pretrain:
     """Learn from unlabelled histories.
 
     Args:
-        objective: "next", "masked" or "contrastive".
+        objective: "next", "masked", "contrastive" or "order".
         mask_share: of "masked": share of events to be told from the others; of these 80 % are hidden, 10 % replaced by
             another event of the batch and 10 % left as they are (section 3.1 of BERT).
         slices: of "contrastive": slices drawn from each history.

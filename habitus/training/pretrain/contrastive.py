@@ -65,7 +65,7 @@ class ContrastiveStudy(SliceStudy):
         return found
 
     def _batches(
-        self, rows: Rows, rng: np.random.Generator | None, seed: tuple[int, ...], sizes: Mapping[str, int]
+        self, rows: Rows, rng: np.random.Generator | None, seed: tuple[int, ...], sizes: Mapping[str, Any]
     ) -> list[Slices]:
         """Draw slices of every history, and put entities with slices of similar length together."""
         draw = np.random.default_rng([*seed, 0])

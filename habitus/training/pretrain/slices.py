@@ -91,6 +91,9 @@ class SliceStudy(ABC):
         self.n_events = int(train_rows.lengths.sum())
         self.n_rows = len(train_rows)
 
+    def begin(self, network: nn.Module) -> None:  # noqa: B027  most heads need not
+        """Let the network's head see the training rows once before training."""
+
     @property
     @abstractmethod
     def n_targets(self) -> int:
@@ -107,7 +110,11 @@ class SliceStudy(ABC):
     def epoch_batches(self, epoch: int, training: Training, seed: int, process: int, n_processes: int) -> list[Slices]:
         """Return this process's batches of an epoch; cuts and order are a function of seed and epoch."""
         rng = np.random.default_rng([seed, epoch])
-        sizes = {"batch_tokens": training.batch_tokens, "batch_rows": training.batch_rows}
+        sizes = {
+            "batch_tokens": training.batch_tokens,
+            "batch_rows": training.batch_rows,
+            "by_length": training.by_length,
+        }
         batches = self._batches(self._train, rng, (seed, epoch), sizes)
         n_each = -(-len(batches) // n_processes)
         return [batches[i % len(batches)] for i in range(process, n_each * n_processes, n_processes)]
@@ -134,7 +141,7 @@ class SliceStudy(ABC):
         return {"validation_loss": loss_a_target, "validation_metric": -loss_a_target, "monitor": "negative loss"}
 
     def _batches(
-        self, rows: Rows, rng: np.random.Generator | None, seed: tuple[int, ...], sizes: Mapping[str, int]
+        self, rows: Rows, rng: np.random.Generator | None, seed: tuple[int, ...], sizes: Mapping[str, Any]
     ) -> list[Slices]:
         """Cut whole histories into windows; see `cover`."""
         windows = cover(rows.begin, rows.end, self.max_length - 1, rng)
