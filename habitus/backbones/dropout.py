@@ -35,7 +35,7 @@ class Dropout(nn.Module):
         """Return x with elements dropped, same shape."""
         if not self.training or not self.share:
             return x
-        if x.device.type != "cpu" or 2 * x.numel() > _POOL_SIZE:
+        if not is_pooled(x.device, x.numel()):
             return F.dropout(x, self.share)
         offset = int(torch.randint(_POOL_SIZE - x.numel(), ()))
         return x * _pool(self.share)[offset : offset + x.numel()].view(x.shape)
@@ -43,6 +43,11 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """Show the share."""
         return f"share={self.share}"
+
+
+def is_pooled(device: torch.device, n: int) -> bool:
+    """Whether n elements on a device are dropped by the pool."""
+    return device.type == "cpu" and 2 * n <= _POOL_SIZE
 
 
 @functools.lru_cache(maxsize=8)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from habitus.backbones.pretrained.bottleneck import add_bottlenecks
 from habitus.backbones.pretrained.config import Pretrained
+from habitus.backbones.pretrained.dropout import attention_name, use_pooled_dropout
 from habitus.backbones.pretrained.ranks import PAUSE, give_up_ranks, kept_ranks, restore_ranks
 from habitus.data.batch import Batch
 from habitus.data.text.pretrained import locate, sha256
@@ -226,7 +227,7 @@ def _encoder(config: Pretrained) -> nn.Module:
     library = require("transformers", "text")
     library.utils.logging.set_verbosity_error()
     library.utils.logging.disable_progress_bar()
-    options: dict[str, Any] = {"attn_implementation": "sdpa", "dtype": torch.float32}
+    options: dict[str, Any] = {"attn_implementation": attention_name(), "dtype": torch.float32}
     folder = _folder(config)
     if folder is None:
         own = library.AutoConfig.for_model(**config.config)
@@ -258,7 +259,7 @@ def _folder(config: Pretrained) -> Path | None:
 def _bare(encoder: nn.Module) -> nn.Module:
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # type: ignore[assignment] # states are pooled by `backbones/pool.py`
-    return encoder
+    return use_pooled_dropout(encoder)
 
 
 def _with_adapter(encoder: nn.Module, config: Pretrained) -> nn.Module:
