@@ -1,6 +1,7 @@
 """Few labels: what does pretraining on unlabelled histories gain, and is it ahead of counting?
 
     python benchmarks/few_labels.py installs           # 20,000 simulated users, planted causes
+    python benchmarks/few_labels.py installs --objective next
     python benchmarks/few_labels.py ml-1m              # gender from the films rated
 
 At each share of the labels five draws of labels and weights, judged on the same test users, whose events pretraining
@@ -30,7 +31,7 @@ from habitus.model import Options, SequenceModel
 from habitus.model.pretrain_options import PretrainOptions
 from habitus.model.start import Start
 from habitus.tasks import Classify
-from habitus.tasks.pretrain import Pretrain
+from habitus.tasks.pretrain import OBJECTIVES, Pretrain
 from habitus.training import ProgressBar, Training
 
 DATA = Path(os.environ.get("HABITUS_DATA", "../shared/data"))
@@ -66,6 +67,7 @@ def main() -> None:
     """Pretrain, then print both tables of the curve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", choices=list(SETTINGS), nargs="?", default="installs")
+    parser.add_argument("--objective", choices=OBJECTIVES, help="of pretraining; default: the set's own")
     parser.add_argument("--labels", default="5%")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -81,7 +83,7 @@ def main() -> None:
     split, began = Split(seed=given.seed), time.monotonic()
     if not (out / "pretrained" / "manifest.json").is_file():
         model = SequenceModel(
-            chosen["task"],
+            Pretrain(given.objective) if given.objective else chosen["task"],
             data=chosen["data"],
             split=PretrainSplit(test=split.test, seed=given.seed),  # the users that judge are left out whole
             training=chosen["training"],

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from habitus.backbones.dropout import Dropout
+from habitus.backbones.one_way import OneWay
 from habitus.backbones.pool import Pooling
 from habitus.backbones.stream import StreamState
 from habitus.config import check_choice
@@ -114,7 +115,7 @@ class ConvolutionBlock(nn.Module):
         return self.dropout(self.mix(F.gelu(near)))
 
 
-class ConvolutionStack(nn.Module):
+class ConvolutionStack(OneWay):
     """The network of a `CNN`: step vectors (B, T, D) -> step states (B, T, D).
 
     >>> CNN(hidden_size=8).build().eval().start().n_steps
@@ -134,16 +135,10 @@ class ConvolutionStack(nn.Module):
             states = states + layer(states, batch.is_step)
         return self.norm(states)
 
-    def forward_last(self, steps_BTD: Tensor, batch: Batch) -> Tensor:
-        """Return the state of the last step of each row, (B, D)."""
-        self._require_one_way("forward_last")
-        states = self(steps_BTD, batch)
-        return states[torch.arange(len(states), device=states.device), batch.lengths - 1]
-
     @torch.no_grad()
     def start(self, n_streams: int = 1) -> StreamState:
         """Return the state of streams that have read nothing yet: the steps before the first count as 0."""
-        self._require_one_way("start")
+        self.require_one_way("start")
         shape = (self.config.reach - 1, n_streams, self.config.hidden_size)
         some = next(self.parameters(), torch.zeros(0))  # a network without layers has none
         return StreamState(0, hidden=some.new_zeros(shape))
@@ -168,7 +163,3 @@ class ConvolutionStack(nn.Module):
             x = x + added
             kept.append(after)
         return self.norm(x), StreamState(state.n_steps + 1, hidden=torch.cat(kept) if kept else state.hidden)
-
-    def _require_one_way(self, what: str) -> None:
-        if self.config.bidirectional:
-            raise ConfigError(f"{what} needs states that see no later step: use CNN(bidirectional=False).")

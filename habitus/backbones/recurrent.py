@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from habitus.backbones.dropout import Dropout
+from habitus.backbones.one_way import OneWay
 from habitus.backbones.pool import Pooling
 from habitus.backbones.stream import StreamState
 from habitus.config import check_choice
@@ -55,7 +56,7 @@ class Recurrent:
         return not self.bidirectional
 
 
-class RecurrentStack(nn.Module, ABC):
+class RecurrentStack(OneWay, ABC):
     """Layers of a recurrent cell: step vectors (B, T, D) -> step states (B, T, D).
 
     Args:
@@ -87,16 +88,10 @@ class RecurrentStack(nn.Module, ABC):
             states = ahead
         return states
 
-    def forward_last(self, steps_BTD: Tensor, batch: Batch) -> Tensor:
-        """Return the state of the last step of each row, (B, D)."""
-        self._require_one_way("forward_last")
-        states = self(steps_BTD, batch)
-        return states[torch.arange(len(states), device=states.device), batch.lengths - 1]
-
     @torch.no_grad()
     def start(self, n_streams: int = 1) -> StreamState:
         """Return the state of streams that have read nothing yet."""
-        self._require_one_way("start")
+        self.require_one_way("start")
         shape = (len(self.forward_layers), n_streams, self.config.hidden_size)
         return StreamState(0, hidden=next(self.parameters()).new_zeros(shape))
 
@@ -120,12 +115,6 @@ class RecurrentStack(nn.Module, ABC):
     @abstractmethod
     def _advanced(self, step_BD: Tensor, state: StreamState) -> StreamState:
         """Return the state after one more event of each stream."""
-
-    def _require_one_way(self, what: str) -> None:
-        if self.config.bidirectional:
-            raise ConfigError(
-                f"{what} needs states that see no later step: use {type(self.config).__name__}(bidirectional=False)."
-            )
 
 
 def cell_weights(layer: nn.Module) -> list[Tensor]:

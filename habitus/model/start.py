@@ -25,11 +25,11 @@ from habitus.data.examples import Examples
 from habitus.errors import ConfigError, DataError
 from habitus.model.base import SequenceModel, tensors_below
 from habitus.next_prepared import PreparedNext
+from habitus.tasks.pretrain import Pretrain
 from habitus.trained_on import hashes, moments_of
 
 TAKEN = ("embed", "backbone")  # modules that a start gives, and also `pool` where the objective trained it
 _FREE = ("dropout", "pooling")  # options of a backbone that need not be the start's
-_PRETRAIN = "pretrain"
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,16 @@ class Start:
         """
         bundle = read_bundle(path)
         config = bundle.documents["model"]
-        if config["task"]["name"] != _PRETRAIN:
+        if config["task"]["name"] != Pretrain.name:
             raise ConfigError(
                 f"'{path}' is a model of the task '{config['task']['name']}'; start from a folder that "
                 "`habitus pretrain --out` wrote."
             )
-        objective = config["task"]["options"]["objective"]
-        taken = (*TAKEN, "pool") if objective in ("contrastive", "order") else TAKEN
+        task = Pretrain.from_json(config["task"])
+        taken = (*TAKEN, "pool") if task.trains_pooling else TAKEN
         own = tensors_below("network/", bundle.tensors)
         weights = {name: torch.from_numpy(value) for name, value in own.items() if name.split(".")[0] in taken}
-        facts = {"hash": bundle.hash, "objective": objective, **config["learned_from"]}
+        facts = {"hash": bundle.hash, "objective": task.objective, **config["learned_from"]}
         seen = bundle.tensors["seen/entities"], bundle.tensors["seen/until_us"]
         factors = tensors_below("factors/", bundle.tensors)
         return cls(Encoder.from_json(bundle.documents["encoder"]), config["backbone"], weights, facts, factors, seen)

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from habitus.data.answer.rows import AnswerRows
 from habitus.data.answer.windows import UNTOLD, AnswerWindows
 from habitus.data.batch import Batch, SequenceTensors
-from habitus.data.loader import BatchSampler, padding_waste
+from habitus.data.loader import padding_waste
 from habitus.errors import DataError
 from habitus.metrics.answer import AnswerTruth, answer_scores, best_threshold
 from habitus.tasks.answer import Answer
 from habitus.tasks.answer_decoding import Spans, best_spans
 from habitus.tasks.answer_network import AnswerNetwork, Logits, span_loss, window_logits
 from habitus.training.optim import Training
+from habitus.training.study import sampled
 
 
 class AnswerStudy:
@@ -55,9 +56,7 @@ class AnswerStudy:
         self, epoch: int, training: Training, seed: int, process: int, n_processes: int
     ) -> list[np.ndarray]:
         """Return the windows of each batch, similar lengths together."""
-        sizes = (training.batch_tokens, training.batch_rows)
-        sampler = BatchSampler(self._lengths, *sizes, seed, process, n_processes, training.by_length)
-        return sampler.epoch_batches(epoch)
+        return sampled(self._lengths, epoch, training, seed, process, n_processes)
 
     def padding_waste(self, batches: list[np.ndarray]) -> float:
         """Return the share of slots that are padding, 0 to 1."""

@@ -53,6 +53,15 @@ class Study(Protocol):
         """Return `validation_loss`, `validation_metric` (higher is better) and the `monitor`'s name."""
 
 
+def sampled(
+    lengths: np.ndarray, epoch: int, training: Training, seed: int, process: int, n_processes: int
+) -> list[np.ndarray]:
+    """Return the rows of each batch of an epoch for rows of these lengths, similar ones together or at random."""
+    sizes = (training.batch_tokens, training.batch_rows)
+    sampler = BatchSampler(lengths, *sizes, seed, process, n_processes, training.by_length)
+    return sampler.epoch_batches(epoch)
+
+
 class LabelledStudy:
     """Rows with one label each, for every task that answers for a whole sequence.
 
@@ -70,16 +79,7 @@ class LabelledStudy:
         self, epoch: int, training: Training, seed: int, process: int, n_processes: int
     ) -> list[np.ndarray]:
         """Return the rows of each batch, similar lengths together or at random."""
-        sampler = BatchSampler(
-            self._train.lengths.numpy(),
-            training.batch_tokens,
-            training.batch_rows,
-            seed,
-            process,
-            n_processes,
-            training.by_length,
-        )
-        return sampler.epoch_batches(epoch)
+        return sampled(self._train.lengths.numpy(), epoch, training, seed, process, n_processes)
 
     def padding_waste(self, batches: list[np.ndarray]) -> float:
         """Return the share of slots that are padding, 0 to 1."""

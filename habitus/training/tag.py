@@ -10,12 +10,13 @@ import numpy as np
 from torch import Tensor, nn
 
 from habitus.data.batch import Batch
-from habitus.data.loader import BatchSampler, padding_waste
+from habitus.data.loader import padding_waste
 from habitus.data.tags.tagged import UNLABELLED
 from habitus.errors import DataError
 from habitus.tasks.tag import Tag
 from habitus.tasks.tag_network import TagNetwork, TagTensors, tag_rows
 from habitus.training.optim import Training
+from habitus.training.study import sampled
 
 
 class TagStudy:
@@ -39,16 +40,7 @@ class TagStudy:
         self, epoch: int, training: Training, seed: int, process: int, n_processes: int
     ) -> list[np.ndarray]:
         """Return the windows of each batch, similar lengths together."""
-        sampler = BatchSampler(
-            self._train.windows.lengths,
-            training.batch_tokens,
-            training.batch_rows,
-            seed,
-            process,
-            n_processes,
-            training.by_length,
-        )
-        return sampler.epoch_batches(epoch)
+        return sampled(self._train.windows.lengths, epoch, training, seed, process, n_processes)
 
     def padding_waste(self, batches: list[np.ndarray]) -> float:
         """Return the share of slots that are padding, 0 to 1."""

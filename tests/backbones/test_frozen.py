@@ -1,6 +1,6 @@
 """Texts of events through a frozen encoder: its vectors are transformers' own, and each text is read once."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -30,8 +30,8 @@ from habitus.fields import Text
 from habitus.fields.category import MISSING, PAD
 from habitus.training import Training
 from tests.tiny_bert import tiny_bert
+from tests.titled import START, titled_log
 
-START = datetime(2024, 1, 1, tzinfo=UTC)
 QUICK = Training(epochs=2, batch_tokens=512, threads=1, tracker=None)
 TITLES = ["good film", "bad film", "a very bad phone", "tea", ""]
 
@@ -46,18 +46,8 @@ def fitted(folder):
     return EventText.fit(Text(folder, most=6), pl.Series(TITLES))
 
 
-def log(n=40, seed=0):
-    rng = np.random.default_rng(seed)
-    who = np.repeat(np.arange(n), rng.integers(3, 9, n))
-    item = rng.integers(0, len(TITLES), len(who))
-    return pl.DataFrame(
-        {
-            "user_id": [f"u{one:02}" for one in who],
-            "timestamp": [START + timedelta(hours=h) for h in range(len(who))],
-            "item_id": [f"i{one}" for one in item],
-            "title": [TITLES[one] or None for one in item],
-        }
-    )
+def log(n=40):
+    return titled_log(TITLES, n)
 
 
 def labels_of(events):

@@ -66,6 +66,11 @@ class Pretrain:
         """Whether a step may see later ones; a network that predicts the next event may not."""
         return self.objective == "masked"
 
+    @property
+    def trains_pooling(self) -> bool:
+        """Whether what is learned is told from pooled states, so that the pooling is worth taking over."""
+        return self.objective in ("contrastive", "order")
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data for the bundle."""
         return {"name": self.name, "options": asdict(self)}

@@ -1,6 +1,6 @@
 """A text inside an event: token ids under names of its own, one table, one mean."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -14,24 +14,14 @@ from habitus.data.encode import Encoder
 from habitus.data.text.in_events import EventText, field_of, pieces_of
 from habitus.fields import Text
 from habitus.training import Training
+from tests.titled import START, titled_log
 
-START = datetime(2024, 1, 1, tzinfo=UTC)
 QUICK = Training(epochs=1, batch_tokens=512, threads=1, tracker=None)
 TITLES = ["red fox runs", "blue cat sleeps", "red cat runs fast", "green dog", ""]
 
 
-def log(n=40, seed=0):
-    rng = np.random.default_rng(seed)
-    who = np.repeat(np.arange(n), rng.integers(3, 9, n))
-    item = rng.integers(0, len(TITLES), len(who))
-    return pl.DataFrame(
-        {
-            "user_id": [f"u{one:02}" for one in who],
-            "timestamp": [START + timedelta(hours=h) for h in range(len(who))],
-            "item_id": [f"i{one}" for one in item],
-            "title": [TITLES[one] or None for one in item],
-        }
-    )
+def log(n=40):
+    return titled_log(TITLES, n)
 
 
 def test_tokens_are_counted_by_events_and_cut_to_the_most():
