@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from habitus.audit.facts import describe_field, describe_lengths, describe_rejects, describe_split, describe_target
+from habitus.data.encode import Encoder
 from habitus.data.options import Data
 from habitus.data.pairs.ragged import Ragged
 from habitus.data.text.clean import ENTITY, TAG, cleaned
@@ -52,16 +53,19 @@ class CheckedTexts:
     folded: pl.Series
 
     @classmethod
-    def of(cls, found: Texts, data: Data, part: np.ndarray | None = None) -> CheckedTexts:
+    def of(
+        cls, found: Texts, data: Data, part: np.ndarray | None = None, encoder: Encoder | None = None
+    ) -> CheckedTexts:
         """Cut texts into tokens as a fit would.
 
         Args:
             found: the table.
             data: how texts are cut.
             part: "train", "validation", "test" or "left-out" of each text, (n,).
+            encoder: of a fit; None: one is learned from the training part.
         """
         is_train = np.ones(found.texts.height, bool) if part is None else part == "train"
-        known = text_vocabulary(fit_text_encoder(found, is_train, data.text_spec))
+        known = text_vocabulary(encoder or fit_text_encoder(found, is_train, data.text_spec))
         assert known is not None, "an encoder of texts"
         tokens, _ = encode_columns(known[1], found.texts, 2**31 - 1)
         return cls(found, part, known[1], tokens, _folded(found.texts, clean=data.clean))

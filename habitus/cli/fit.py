@@ -89,7 +89,7 @@ def run_labelled_fit(task: str, run: opt.Run, events: str | None, examples: str,
     refuse_file(out)
     begun = read_start(start, settings)
     plan = build_plan(settings)
-    from habitus.audit import find_leaks
+    from habitus.audit import find_prepared_leaks as audit
     from habitus.evaluate.run import fit_run
     from habitus.model import LabelledModel
 
@@ -97,9 +97,7 @@ def run_labelled_fit(task: str, run: opt.Run, events: str | None, examples: str,
     model = LabelledModel(plan.task, backbone, **plan.parts)
     again = command_line([one for one in run.typed if one != "--resume"])
     watched = watchers(run.quiet)
-    fit_run(
-        model, events, examples, out, resume=run.resume, callbacks=watched, command=again, audit=find_leaks, start=begun
-    )
+    fit_run(model, events, examples, out, resume=run.resume, callbacks=watched, command=again, audit=audit, start=begun)
     print_fit(model, out, as_json=run.as_json)
     wrote_run(out, f"habitus predict {out} {_new(events)} --out scores.parquet")
 
@@ -133,7 +131,7 @@ def run_labelled_compare(task: str, run: opt.Run, events: str | None, examples: 
     build_data(settings).refuse_sources(events)
     refuse_file(out)
     plan = build_plan(settings, named(run.backbones))
-    from habitus.audit import find_leaks
+    from habitus.audit import find_prepared_leaks
     from habitus.evaluate.compare import compare_run
 
     document = compare_run(
@@ -145,7 +143,7 @@ def run_labelled_compare(task: str, run: opt.Run, events: str | None, examples: 
         **plan.parts,
         callbacks=lambda name: watchers(run.quiet, name),
         command=command_line(run.typed),
-        audit=find_leaks,
+        audit=find_prepared_leaks,
     )
     say_data(out)
     print_json(document) if run.as_json else print_comparison(document)

@@ -62,7 +62,7 @@ def demo(
 
         habitus demo --out runs/demo
     """
-    from habitus.audit import find_leaks
+    from habitus.audit import find_prepared_leaks
     from habitus.evaluate.demo import run_demo
     from habitus.training import Training
 
@@ -75,7 +75,7 @@ def demo(
         training=training,
         callbacks=lambda name: watchers(quiet, name),
         command=command_line(ctx.obj),
-        audit=find_leaks,
+        audit=find_prepared_leaks,
     )
     if as_json:
         print_json(document)

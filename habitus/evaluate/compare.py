@@ -52,7 +52,7 @@ def compare_run(
         data, split, training, options, seed: as for `SequenceModel`; the same for each.
         callbacks: gives the callbacks that watch the model of a name.
         command: how to run it again, for the report.
-        audit: looks for leaks in the log and the examples, for the report.
+        audit: looks for leaks, for the report.
 
     Returns:
         What `compare.json` holds: metrics of each model, paired differences, and the verdict in a sentence.
@@ -66,7 +66,7 @@ def compare_run(
     shared = {"data": data, "split": split, "training": training, "options": options, "seed": seed}
     data = shared["data"] = _data(data or Data(), backbones)
     prepared = prepare(task, events, examples, data, split)
-    leaks = audited(prepared, audit)
+    leaks = audited(prepared, data, audit)
     models: dict[str, LabelledModel] = {}
     for name, backbone in backbones.items():
         model = LabelledModel(task, backbone, **shared)  # type: ignore[arg-type]

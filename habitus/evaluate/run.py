@@ -13,10 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from habitus.data.events import EventLog
-from habitus.data.examples import Examples
+from habitus.data.options import Data
 from habitus.evaluate.folder import remove_stale, run_facts, write_json, write_report_if_possible
 from habitus.evaluate.summary import describe
 from habitus.evaluate.text_samples import most_wrong
@@ -25,7 +22,7 @@ from habitus.model.start import Start
 from habitus.prepared import Prepared, prepare
 from habitus.training import Callback
 
-Audit = Callable[[EventLog, Examples, np.ndarray], Sequence[Any]]  # returns findings with to_json()
+Audit = Callable[[Prepared, Data], Sequence[Any]]  # returns findings with to_json()
 
 
 def fit_run(
@@ -49,12 +46,12 @@ def fit_run(
         resume: go on from the checkpoint that a killed run left in the folder.
         callbacks: watch the training.
         command: how to run it again, for the report.
-        audit: looks for leaks in the log and the examples, for the report (`habitus.audit.find_leaks`).
+        audit: looks for leaks, for the report (`habitus.audit.find_prepared_leaks`).
         start: a pretrained bundle that the model goes on from.
     """
     out, began = Path(out), time.monotonic()
     prepared = prepare(model.task, events, examples, model.data, model.split, start.encoder if start else None)
-    leaks = audited(prepared, audit)
+    leaks = audited(prepared, model.data, audit)
     out.mkdir(parents=True, exist_ok=True)
     model.fit_prepared(prepared, start=start, folder=out, resume=resume, callbacks=callbacks)
     remove_stale(out)
@@ -86,11 +83,11 @@ def write_run(
             rejects.write_csv(out / name)
 
 
-def audited(prepared: Prepared, audit: Audit | None) -> list[dict[str, Any]] | None:
+def audited(prepared: Prepared, data: Data, audit: Audit | None) -> list[dict[str, Any]] | None:
     """Return what an audit finds, before hours are spent on training; warnings are said on stderr at once."""
-    if audit is None or prepared.texts is not None:  # what it looks for are events that know too much
+    if audit is None:
         return None
-    leaks = [leak.to_json() for leak in audit(prepared.log, prepared.examples, prepared.part)]
+    leaks = [leak.to_json() for leak in audit(prepared, data)]
     for leak in leaks:
         if leak["severity"] == "warning":
             print(f"suspected leak: {leak['sentence']}", file=sys.stderr)

@@ -91,3 +91,16 @@ def test_hard_texts_are_scored_one_by_one(fitted):
     assert pl.read_parquet("s.parquet").height == len(hard)
     pl.DataFrame({"review": [1, 2]}).write_parquet("numbers.parquet")
     assert main(["predict", "run", "--examples", "numbers.parquet", "--out", "s.parquet"]) == 0
+
+
+def test_a_fit_says_what_gives_the_target_away(here, capsys):
+    table = reviews(90).drop("stars")
+    told = table.with_columns(
+        review=pl.col("review") + pl.when(pl.col("mood") == "good").then(pl.lit(" zq")).otherwise(pl.lit(""))
+    )
+    told.write_csv("told.csv")
+    assert main(["told.csv" if one == "reviews.csv" else "told" if one == "run" else one for one in FIT]) == 0
+    assert "suspected leak" in (said := capsys.readouterr().err) and "zq" in said
+    leaks = json.loads((here / "told" / "data.json").read_text("utf-8"))["leaks"]
+    assert any("zq" in leak["sentence"] for leak in leaks)
+    assert "zq" in (here / "told" / "report.html").read_text("utf-8")
