@@ -7,28 +7,25 @@ loss is its sum over targets divided by the mean number of targets a batch, not 
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
-from habitus.errors import TrainingError, require
 from habitus.training.callbacks import Callback
 from habitus.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from habitus.training.devices import open_accelerator
 from habitus.training.memory import PeakMemory
 from habitus.training.optim import Training, build_optimizer, learning_rate_at
+from habitus.training.steps import after_step, copied, refuse_non_finite, take_step, update_average
 from habitus.training.study import Study
 
 _ASK_EVERY = 8  # batches
-_TRACKER_EXTRAS = {"tensorboard": "train", "mlflow": "track", "wandb": "track"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ class _Run:
         torch.manual_seed(seed)
         self.study, self.training, self.seed, self.callbacks = study, training, seed, callbacks
         self.checkpoint = folder / "checkpoint" if folder else None
-        self.accelerator = _accelerator(training, folder)
+        self.accelerator = open_accelerator(training, folder)
         self.raw_network = network  # accelerate may wrap it to average gradients over processes
         self.network, self.optimizer = self.accelerator.prepare(network, build_optimizer(network, training))
         batches = self._batches(0)
@@ -113,7 +110,7 @@ class _Run:
         self.n_steps = -(-len(batches) // training.accumulate) * training.epochs
         self.progress = Progress(f"{fingerprint}|{seed}|{_options(training)}", torch.get_num_threads())
         self.best: dict[str, Tensor] = {}
-        self.average = _copy(network.state_dict()) if training.average else {}
+        self.average = copied(network.state_dict()) if training.average else {}
         self.resumed_at_step: int | None = None
         self.last_saved = time.monotonic()
         self.memory = PeakMemory()  # from here on: what torch loads for its first optimizer is no model's own
@@ -163,20 +160,20 @@ class _Run:
         with self.accelerator.autocast():
             loss_sum, n_targets = self.study.loss(self.network, batch)
         loss = loss_sum / (self.mean_targets * training.accumulate)
-        _refuse_non_finite(loss, progress)
+        refuse_non_finite(loss, progress)
         self.accelerator.backward(loss)
         progress.position += 1
         if progress.position % training.accumulate == 0 or progress.position == self.n_batches:
-            _step(
+            take_step(
                 self.accelerator,
                 self.network,
                 self.optimizer,
                 learning_rate_at(progress.step, self.n_steps, training),
                 training,
-                lambda: _after_step(self.raw_network, progress.step, self.n_steps),
+                lambda: after_step(self.raw_network, progress.step, self.n_steps),
             )
             progress.step += 1
-            _update_average(self.average, self.raw_network, training.average, progress.step)
+            update_average(self.average, self.raw_network, training.average, progress.step)
         progress.loss_sum += float(loss_sum.detach())
         progress.row_sum += n_targets
         seconds = time.monotonic() - began
@@ -197,11 +194,11 @@ class _Run:
     def end_epoch(self) -> None:
         """Validate, keep the best weights, note the epoch down, and write a checkpoint."""
         progress = self.progress
-        judged = self.average or _copy(self.raw_network.state_dict())
+        judged = self.average or copied(self.raw_network.state_dict())
         found = _validate(self.raw_network, self.study, judged)
         is_best = progress.best_metric is None or found["validation_metric"] > progress.best_metric
         if is_best:
-            self.best = _copy(judged)
+            self.best = copied(judged)
             progress.best_metric, progress.best_epoch = found["validation_metric"], progress.epoch + 1
         progress.stale_epochs = 0 if is_best else progress.stale_epochs + 1
         progress.seconds += progress.epoch_seconds
@@ -271,80 +268,15 @@ class _Run:
         self.last_saved = time.monotonic()
 
 
-def _accelerator(training: Training, folder: Path | None) -> Accelerator:
-    # precision is global to accelerate; a second run in one process may want another one
-    AcceleratorState._reset_state()
-    tracker = training.tracker if folder else None
-    if tracker:
-        require({"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}[tracker], _TRACKER_EXTRAS[tracker])
-    accelerator = Accelerator(
-        cpu=training.device == "cpu",
-        mixed_precision="bf16" if training.precision == "bf16" else "no",
-        log_with=tracker,
-        project_dir=str(folder) if folder else None,
-    )
-    if tracker:
-        accelerator.init_trackers("logs")
-    return accelerator
-
-
 def _options(training: Training) -> str:
     """Return the options that decide the weights, as text."""
     irrelevant = ("threads", "checkpoint_every_s", "tracker")
     return str({name: value for name, value in asdict(training).items() if name not in irrelevant})
 
 
-def _step(
-    accelerator: Accelerator,
-    network: nn.Module,
-    optimizer: Any,
-    learning_rate: float,
-    training: Training,
-    after: Callable[[], None],
-) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group["share"]
-    norm = accelerator.clip_grad_norm_(network.parameters(), training.clip_norm or math.inf)
-    if norm is not None and not math.isfinite(float(norm)):
-        raise TrainingError(
-            "The gradient is not finite; the run stops before its weights are spoilt. Lower learning_rate, or look at "
-            "the log with habitus check."
-        )
-    optimizer.step()
-    after()
-    optimizer.zero_grad()
-
-
-def _after_step(network: nn.Module, step: int, n_steps: int) -> None:
-    """Let modules that change with the steps do so, while the gradients are still there."""
-    for module in network.modules():
-        after_step = getattr(module, "after_step", None)
-        if after_step is not None:
-            after_step(step, n_steps)
-
-
-def _update_average(average: dict[str, Tensor], network: nn.Module, share: float, step: int) -> None:
-    """Move the running average of the weights towards the weights, faster at the start."""
-    share = min(share, step / (step + 10))
-    state = network.state_dict()
-    for name, value in average.items():
-        if value.is_floating_point():
-            value.lerp_(state[name].detach(), 1 - share)
-        else:
-            value.copy_(state[name])
-
-
-def _refuse_non_finite(loss: Tensor, progress: Progress) -> None:
-    if not math.isfinite(float(loss.detach())):
-        raise TrainingError(
-            f"The loss is {float(loss.detach())} in epoch {progress.epoch + 1}, batch {progress.position + 1}; the run "
-            "stops before its weights are spoilt. Lower learning_rate, or look at the log with habitus check."
-        )
-
-
 def _validate(network: nn.Module, study: Study, weights: dict[str, Tensor]) -> dict[str, Any]:
     """Return what the study finds of the network under the given weights; the network keeps its own."""
-    own = _copy(network.state_dict())
+    own = copied(network.state_dict())
     network.load_state_dict(weights)
     found = study.validate(network)
     network.load_state_dict(own)
@@ -353,7 +285,3 @@ def _validate(network: nn.Module, study: Study, weights: dict[str, Tensor]) -> d
 
 def _count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in state.items()}
