@@ -15,7 +15,7 @@ Transcripts = Annotated[str, typer.Option(help="Table of file and text: CSV, TSV
 
 _TASK = opt.group(
     "Options",
-    decoder=(Literal["greedy", "beam"], "task.decoder", "How texts are found.", "greedy"),
+    decoder=(Literal["greedy", "beam", "words"], "task.decoder", "How texts are found.", "greedy"),
     stride=(int, "task.stride", "Frames that become one step; a text needs a step a character.", "2"),
 )
 _SPLITTING = opt.group(

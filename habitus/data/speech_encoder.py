@@ -26,12 +26,14 @@ class SpeechEncoder:
         characters: every one that the training transcripts hold, in order.
         center, scale: mean and deviation of each band over all training frames, (M,).
         audio: how sound becomes frames, with the rate that was used.
+        words: every one that the training transcripts hold, in order.
     """
 
     characters: str
     center: tuple[float, ...]
     scale: tuple[float, ...]
     audio: Audio
+    words: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, train: Utterances, audio: Audio) -> Self:
@@ -48,6 +50,7 @@ class SpeechEncoder:
             tuple(float(value) for value in frames.mean(0)),
             tuple(float(value) for value in np.where(scale > _QUIET, scale, 1.0)),
             audio,
+            tuple(sorted({word for text in train.texts for word in text.split()})),
         )
 
     def encode(self, rows: Utterances) -> Utterances:
@@ -77,11 +80,23 @@ class SpeechEncoder:
         known = set(self.characters)
         return sum(character not in known for text in texts for character in text)
 
+    def unknown_words(self, texts: Sequence[str]) -> int:
+        """Return how many words of texts training never saw."""
+        known = set(self.words)
+        return sum(word not in known for text in texts for word in text.split())
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data for the bundle."""
-        return {**asdict(self), "center": list(self.center), "scale": list(self.scale)}
+        lists = {name: list(getattr(self, name)) for name in ("center", "scale", "words")}
+        return {**asdict(self), **lists}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Build from `to_json` data."""
-        return cls(data["characters"], tuple(data["center"]), tuple(data["scale"]), Audio(**data["audio"]))
+        return cls(
+            data["characters"],
+            tuple(data["center"]),
+            tuple(data["scale"]),
+            Audio(**data["audio"]),
+            tuple(data["words"]),
+        )

@@ -101,7 +101,8 @@ class TranscribeModel(TaskModel, tasks=(Transcribe,)):
         encoder = SpeechEncoder.fit(found.rows.take(is_train), found.recordings.audio)
         too_long = ~fits(encoder, found.rows, self.task.stride) & (part == "train")
         part = np.where(too_long, "left-out", part)
-        notes = [*found.notes, *_said(encoder, found.rows, part, int(too_long.sum()))]
+        judged = found.rows.take(np.flatnonzero(np.isin(part, ["validation", "test"])))
+        notes = [*found.notes, *_left_out(int(too_long.sum())), *self._unknown(encoder, judged)]
         return PreparedTask(
             source=f"{found.recordings.folder}",
             encoder=encoder,
@@ -129,7 +130,7 @@ class TranscribeModel(TaskModel, tasks=(Transcribe,)):
             rows, rejects, notes = from_recordings(recordings), recordings.rejects, recordings.notes
         else:
             found = read_transcribed(audio, transcripts, self.data, encoder.audio)
-            rows, rejects, notes = found.rows, found.rejects, (*found.notes, *_unknown(encoder, found.rows))
+            rows, rejects, notes = found.rows, found.rejects, (*found.notes, *self._unknown(encoder, found.rows))
         part = np.full(len(rows), "given")
         return PreparedTask(
             str(audio), encoder, encoder.encode(rows), part, _keys(rows), notes=tuple(notes), rejects=rejects
@@ -185,6 +186,17 @@ class TranscribeModel(TaskModel, tasks=(Transcribe,)):
     def _study(self, train_rows: Utterances, validation_rows: Utterances) -> Study:
         return SpeechStudy(self.task, self.encoder_, train_rows, validation_rows)
 
+    def _unknown(self, encoder: SpeechEncoder, judged: Utterances) -> list[str]:
+        """Say what of the transcripts that judge cannot be written."""
+        counts = {"characters": encoder.unknown(judged.texts)}
+        if self.task.decoder == "words":
+            counts["words"] = encoder.unknown_words(judged.texts)
+        return [
+            f"{n:,} {name} of the transcripts that judge were never seen in training; they count as errors."
+            for name, n in counts.items()
+            if n
+        ]
+
     def _check(self) -> None:
         if getattr(self.backbone, "pooling", "") == "cls":
             raise ConfigError("pooling='cls' adds a step that has no frame; a transcriber pools nothing: leave it out.")
@@ -196,19 +208,10 @@ def _keys(rows: Utterances) -> pl.Series:
     return pl.Series(digests, dtype=pl.String)
 
 
-def _said(encoder: SpeechEncoder, rows: Utterances, part: np.ndarray, n_too_long: int) -> list[str]:
-    said = []
-    if n_too_long:
-        said.append(
-            f"{n_too_long:,} training utterances are left out: their transcript has more characters than the recording "
-            "has steps. A smaller stride ([task] stride) has more."
-        )
-    judged = rows.take(np.flatnonzero(np.isin(part, ["validation", "test"])))
-    return said + _unknown(encoder, judged)
-
-
-def _unknown(encoder: SpeechEncoder, rows: Utterances) -> list[str]:
-    n = encoder.unknown(rows.texts)
-    if not n:
+def _left_out(n_too_long: int) -> list[str]:
+    if not n_too_long:
         return []
-    return [f"{n:,} characters of the transcripts that judge were never seen in training; they count as errors."]
+    return [
+        f"{n_too_long:,} training utterances are left out: their transcript has more characters than the recording "
+        "has steps. A smaller stride ([task] stride) has more."
+    ]

@@ -4,16 +4,19 @@ A network gives each step probabilities of every character and of a blank; a tex
 spread it over the steps, repeats merged and blanks removed (Graves et al. 2006, "Connectionist temporal
 classification", https://doi.org/10.1145/1143844.1143891, eq. 2-3; blank is number 0 here). `greedy` takes the
 likeliest way, `beam` the likeliest text among prefixes that are kept (Graves 2012, "Supervised sequence labelling",
-section 7.5; differs in keeping a fixed number of prefixes, and no language model). NumPy; knows no characters.
+section 7.5; differs in keeping a fixed number of prefixes, and no language model), of any characters or of known
+words. NumPy; knows no characters.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from habitus.tasks.lexicon import Lexicon, Place
 
 BLANK = 0
 _NEVER = -math.inf
@@ -31,18 +34,21 @@ def greedy(log_probs_TC: np.ndarray) -> list[int]:
     return best[is_new & (best != BLANK)].tolist()
 
 
-def beam(log_probs_TC: np.ndarray, width: int = 16) -> list[int]:
+def beam(log_probs_TC: np.ndarray, width: int = 16, lexicon: Lexicon | None = None) -> list[int]:
     """Return the likeliest text found by a prefix beam search.
 
     Args:
         log_probs_TC: logarithms of the shares of blank (0) and characters at each step.
         width: prefixes that are kept; 1 is close to `greedy`.
+        lexicon: the words that a text is made of; None: any characters. Where no prefix that was kept ends with a whole
+            word, the likeliest one is cut back to its last whole word.
 
     >>> log_probs = np.log([[0.6, 0.4], [0.6, 0.4]])  # blank blank .36; but a- -a aa are .64 together
     >>> greedy(log_probs), beam(log_probs)
     ([], [1])
     """
     prefixes: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, _NEVER)}  # ending in blank, in its last character
+    places: dict[tuple[int, ...], Place] = {(): lexicon.start} if lexicon else {}
     for step in log_probs_TC:
         likely = [int(c) for c in np.flatnonzero(step > math.log(_LEAST)) if c != BLANK]
         found: dict[tuple[int, ...], tuple[float, float]] = {}
@@ -51,13 +57,32 @@ def beam(log_probs_TC: np.ndarray, width: int = 16) -> list[int]:
             _credit(found, prefix, total + float(step[BLANK]), _NEVER)
             if prefix:
                 _credit(found, prefix, _NEVER, last + float(step[prefix[-1]]))
-            for character in likely:
+            for character in lexicon.following(places[prefix]) if lexicon else likely:
                 # a repeat makes a new character only after a blank
                 before = blank if prefix and character == prefix[-1] else total
                 _credit(found, (*prefix, character), _NEVER, before + float(step[character]))
         ranked = sorted(found.items(), key=lambda item: (-_add(*item[1]), item[0]))
         prefixes = dict(ranked[:width])
-    return list(next(iter(prefixes)))
+        if lexicon:
+            places = {one: places[one] if one in places else _next(lexicon, places, one) for one in prefixes}
+    if lexicon is None:
+        return list(next(iter(prefixes)))
+    return _whole(lexicon, list(prefixes))
+
+
+def _next(lexicon: Lexicon, places: Mapping[tuple[int, ...], Place], prefix: tuple[int, ...]) -> Place:
+    return lexicon.following(places[prefix[:-1]])[prefix[-1]]
+
+
+def _whole(lexicon: Lexicon, ranked: Sequence[tuple[int, ...]]) -> list[int]:
+    """Return the first text whose words are whole, or of the first one those that are."""
+    for text in ranked:
+        if lexicon.is_text(lexicon.after(text)):
+            return list(text)
+    text = ranked[0]
+    while not lexicon.is_text(lexicon.after(text)):
+        text = text[:-1]
+    return list(text)
 
 
 def text_log_prob(log_probs_TC: np.ndarray, text: Sequence[int]) -> float:

@@ -15,6 +15,7 @@ from habitus.data.loader import length_batches
 from habitus.data.speech_encoder import SpeechEncoder
 from habitus.data.utterances import Utterances
 from habitus.tasks.ctc import BLANK, beam, greedy
+from habitus.tasks.lexicon import Lexicon
 from habitus.tasks.transcribe import SpeechBatch, SpeechNetwork, Transcribe
 
 _FRAMES_A_BATCH, _ROWS_A_BATCH = 32_768, 64
@@ -40,11 +41,17 @@ def transcribed(
     characters (of steps, for an empty text).
     """
     texts, scores = [""] * len(rows), np.zeros(len(rows))
+    lexicon = lexicon_of(encoder) if task.decoder == "words" else None
     for row, log_probs_TC in log_shares(network, rows):
-        ids = beam(log_probs_TC, task.beam_width) if task.decoder == "beam" else greedy(log_probs_TC)
+        ids = greedy(log_probs_TC) if task.decoder == "greedy" else beam(log_probs_TC, task.beam_width, lexicon)
         texts[row] = encoder.text(ids)
         scores[row] = _log_share(log_probs_TC, ids) / (len(ids) or len(log_probs_TC))
     return texts, scores
+
+
+def lexicon_of(encoder: SpeechEncoder) -> Lexicon:
+    """Return the words of the training transcripts."""
+    return Lexicon((encoder.ids(word) for word in encoder.words), encoder.numbers().get(" "))
 
 
 def heard(network: SpeechNetwork, rows: Utterances, encoder: SpeechEncoder) -> tuple[list[str], np.ndarray]:

@@ -3,7 +3,8 @@
 Target: a transcript, a text without times. Network: log-mel frames -> convolution that makes one step of a few
 frames -> backbone -> for each step the shares of every character and of a blank. Loss: connectionist temporal
 classification (Graves et al. 2006), which sums over all ways to spread the text over the steps, per character.
-Decoding: greedy or a prefix beam (`ctc.py`). Metrics: word and character error rate.
+Decoding: greedy or a prefix beam, of any
+characters or of known words (`ctc.py`). Metrics: word and character error rate.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Transcribe(JudgedTask):
 
     Args:
         decoder: "greedy" takes the likeliest character of each step, "beam" the likeliest text among the prefixes
-            that are kept.
+            that are kept, "words" the likeliest of those that are made of words of the training transcripts.
         beam_width: prefixes that the beam keeps.
         stride: frames that become one step. A text needs a step a character, so that fast speech needs a small one.
         augment: change recordings a little in training: warp, mask, level and noise (`backbones/frames.py`).
@@ -52,14 +53,14 @@ class Transcribe(JudgedTask):
     unit: ClassVar[str] = "utterances"
     target: ClassVar[str] = "transcript"  # type: ignore[misc]
 
-    decoder: Literal["greedy", "beam"] = "greedy"
+    decoder: Literal["greedy", "beam", "words"] = "greedy"
     beam_width: int = 16
     stride: int = 2
     augment: bool = True
     speed: float = 0.15
 
     def __post_init__(self) -> None:
-        check_choice("decoder", self.decoder, ("greedy", "beam"))
+        check_choice("decoder", self.decoder, ("greedy", "beam", "words"))
         for name in ("beam_width", "stride"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be 1 or more.")
@@ -76,7 +77,8 @@ class Transcribe(JudgedTask):
 
     def protocol(self) -> Mapping[str, Any]:
         """Return how texts are found and compared."""
-        decoded = f"prefix beam of {self.beam_width}" if self.decoder == "beam" else "greedy"
+        beam = f"prefix beam of {self.beam_width}"
+        decoded = {"greedy": "greedy", "beam": beam, "words": f"{beam}, words of training only"}[self.decoder]
         return {"decoding": f"{decoded}, no language model", "case and punctuation": "compared as they are read"}
 
     @classmethod

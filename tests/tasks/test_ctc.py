@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from habitus.tasks.ctc import BLANK, beam, greedy, steps_needed, text_log_prob
+from habitus.tasks.lexicon import Lexicon
 
 
 def merged(way):
@@ -78,3 +79,44 @@ def test_a_text_that_is_too_long_has_no_share():
     log_probs = drawn(0, n_steps=3)
     assert steps_needed([1, 1]) == 3 and text_log_prob(log_probs, [1, 1]) > -math.inf
     assert steps_needed([1, 1, 2]) == 4 and text_log_prob(log_probs, [1, 1, 2]) == -math.inf
+
+
+SPACE = 3
+WORDS = [(1,), (1, 2), (2, 2)]
+
+
+def made_of_words(text):
+    """Words with one space between two of them; one may follow the last."""
+    parts = [[]]
+    for one in text:
+        parts.append([]) if one == SPACE else parts[-1].append(one)
+    parts = parts[:-1] if not parts[-1] else parts
+    return all(tuple(part) in WORDS for part in parts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6))
+def test_a_wide_beam_finds_the_likeliest_of_all_texts_of_known_words(seed, n_steps):
+    log_probs = drawn(seed, n_steps, n=4)
+    shares = {text: share for text, share in by_brute_force(log_probs).items() if made_of_words(text)}
+    found = tuple(beam(log_probs, width=1000, lexicon=Lexicon(WORDS, SPACE)))
+    assert shares[found] == pytest.approx(max(shares.values()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 9), st.integers(1, 3))
+def test_a_narrow_beam_writes_whole_words_too(seed, n_steps, width):
+    assert made_of_words(beam(drawn(seed, n_steps, n=4), width, Lexicon(WORDS, SPACE)))
+
+
+def test_a_word_that_the_recording_ends_within_is_cut_back():
+    heard = np.log(np.eye(4)[[1, SPACE, 2]] * 0.96 + 0.01)  # "a b", where b is no word
+    assert greedy(heard) == [1, SPACE, 2]
+    assert beam(heard, 1, Lexicon(WORDS, SPACE)) == [1, SPACE]
+
+
+def test_without_a_space_a_text_is_one_word():
+    log_probs = np.log(np.eye(4)[[1, SPACE, 1]] * 0.96 + 0.01)
+    assert beam(log_probs, 100, Lexicon([(1, 2), (1,)], None)) in ([1], [1, 2])
+    with pytest.raises(KeyError):
+        Lexicon([(1,)], None).after([1, SPACE])

@@ -125,3 +125,11 @@ def test_options_travel_and_wrong_ones_are_refused():
     ):
         with pytest.raises(ConfigError, match=words):
             Transcribe(**options)
+
+
+def test_an_answer_in_known_words_holds_no_other():
+    encoder = SpeechEncoder(" abc", (0.0,) * M, (1.0,) * M, Audio(8000, n_mels=M), ("ab", "cab"))
+    texts, scores = transcribed(network(), rows(), encoder, Transcribe(decoder="words"))
+    assert {word for text in texts for word in text.split()} <= {"ab", "cab"} and (scores <= 0).all()
+    assert encoder.unknown_words(["ab ba", "cab c"]) == 2
+    assert SpeechEncoder.from_json(encoder.to_json()) == encoder
