@@ -217,7 +217,10 @@ def _failed(error: BaseException) -> int:
 def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "habitus"
-    message = str(error.format_message()).strip()
+    message = str(error.format_message()).strip().replace(": Value error, ", ": ")
+    found = error.__cause__.errors() if hasattr(error.__cause__, "errors") else []  # typer asks pydantic
+    if found and repr(found[0]["input"]) not in message:
+        message = f"{message}; {found[0]['input']!r} was given"
     return f"{message}{'' if message.endswith(('.', '?', ')')) else '.'} See: {path} --help"
 
 
